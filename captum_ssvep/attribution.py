@@ -1,0 +1,388 @@
+"""Frequency tagging as a Captum layer method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from captum.attr import LayerAttribution
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ._captum import expand_forward_args, format_forward_args, log_usage
+from ._warnings import warn_user
+from .components import Component
+from .design import ComponentSelection, TaggingDesign
+from .fourier import FourierSums
+from .recording import ForwardFunction, Layer, LayerRecorder
+from .spectrum import SpectrumPlan, TaggedSpectrum
+from .statistics import NEIGHBOUR_STATISTICS, REDUCTIONS, STATISTICS, Reduction, Statistic
+from .stimulus import Baselines, FeatureMask, FrameNoise, Inputs, Stimulus
+
+Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
+# What a layer gives: a tensor, a tuple of several, or a list over several layers.
+LayerResult = Any
+
+
+class FrequencyTaggingAttribution(LayerAttribution):
+    r"""Steady-state response of every neuron of a layer to flickering parts of the input.
+
+    Each part of the input flickers at its own frequency; the spectrum of a neuron tells
+    what it owes to which part (harmonics ``n f1``, ``n f2``) and to their non-linear combination
+    (intermodulations ``n1 f1 + n2 f2``). After Böge, Gunindi, Aptoula, Alp and Ozkan, "Adapting the
+    Biological SSVEP Response to Artificial Neural Networks", arXiv 2411.10084.
+
+    Args:
+        forward_func (callable): The model, or any function that runs it.
+        layer (Module, str or list of these): Layer whose neurons are read: a module, its name as
+            in ``model.named_modules()``, or several, read in one pass.
+        device_ids (list[int], optional): Order of the devices, for a function that applies a
+            DataParallel model. Default: None
+
+    Examples::
+
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+        >>> tagging = FrequencyTaggingAttribution(model, "1")
+        >>> image = torch.rand(1, 3, 16, 16)
+        >>> tagging.attribute(image).shape
+        torch.Size([1, 4, 14, 14])
+        >>> spectrum = tagging.spectrum(image, pooling="channel")
+        >>> spectrum.amplitude((1, 1)).shape  # what each channel answers at f1 + f2
+        torch.Size([1, 4])
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunction,
+        layer: Layer | list[Layer] | None,
+        device_ids: list[int] | None = None,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """False: a response is not a product with the input."""
+        return False
+
+    def has_convergence_delta(self) -> bool:
+        """False: responses do not sum to the output."""
+        return False
+
+    @log_usage(part_of_slo=True)
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        feature_mask: FeatureMask = None,
+        attribute_to_layer_input: bool = False,
+        perturbations_per_eval: int = 16,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+        *,
+        design: TaggingDesign | None = None,
+        components: ComponentSelection = "fundamentals",
+        statistic: Statistic = "snr",
+        reduction: Reduction = "mean",
+        n_neighbors: int = 2,
+        noise_std: float = 0.0,
+        seed: int = 0,
+    ) -> LayerResult:
+        r"""One number per neuron: how strongly it answers the tags.
+
+        Args:
+            inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0, of a
+                floating dtype.
+            baselines (scalar, Tensor or tuple, optional): What zero contrast looks like; broadcasts
+                to the input. For a normalised image black is ``stimulus.black(mean, std)``.
+                Default: 0
+            target (optional): Accepted for Captum's combinators and not used: neurons are read, not
+                the output. Default: None
+            additional_forward_args (Any, optional): Further arguments of the forward function.
+                Tensors are repeated along dimension 0, one example each. Default: None
+            feature_mask (Tensor or tuple[Tensor, ...], optional): Part of every element:
+                integers that broadcast to the input; ``p`` flickers at ``design.frequencies[p]``,
+                -1 stays at full contrast. Default: left half 0, right half 1 of the last dimension
+                (all 0 for a design with one tag).
+            attribute_to_layer_input (bool, optional): Read what goes into the layer. Default: False
+            perturbations_per_eval (int, optional): Frames per forward pass, each with all examples.
+                Default: 16
+            internal_batch_size (int, optional): Most rows in one forward pass; also splits the
+                examples. Default: None
+            show_progress (bool, optional): Progress bar over forward passes. Default: False
+            design (TaggingDesign, optional): Tags and record. Default: the paper's, 6 and 7.5 Hz
+                in 240 frames at 120 Hz.
+            components (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
+                ``"harmonics"``, ``"intermodulations"``, ``"all"`` (these to order 4), or integer
+                tuples: (1, 1) is f1 + f2. Default: ``"fundamentals"``
+            statistic (str, optional): ``"snr"``, ``"snr_db"``, ``"amplitude"``,
+                ``"coefficient"`` (signed), ``"baseline_corrected"``, ``"zscore"`` or
+                ``"variance_share"``; see `statistics`. Default: ``"snr"``
+            reduction (str, optional): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"`` over the
+                components. Default: ``"mean"``
+            n_neighbors (int, optional): Bins on each side of a line that count as its noise.
+                Default: 2
+            noise_std (float, optional): Standard deviation of Gaussian noise added to every
+                element of every frame, in units of the input. Without it SNR is the amplitude in
+                units of the rounding floor; with it, it has the null distribution of EEG (2.33,
+                3.26 and 4.79 at 5, 1 and 0.1 %), and all ``n_frames`` run. Default: 0.0
+            seed (int, optional): Seed of that noise. Default: 0
+
+        Returns:
+            Tensor, tuple or list: What ``LayerActivation`` returns for the layer: a tensor of its
+            output's shape, a tuple for a layer with several tensors, a list for a list of layers.
+            Finite, contiguous, float32 for half-precision layers.
+
+        Raises:
+            ValueError, TypeError: If an argument does not fit; the message says what to do.
+
+        Examples::
+
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
+            >>> _ = model[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+            >>> tagging = FrequencyTaggingAttribution(model, model[0])
+            >>> ones = torch.ones(1, 2)
+            >>> tagging.attribute(ones, components=[(0, 1)], statistic="amplitude")
+            tensor([[0.0000, 0.1250]])
+        """
+        design = design or TaggingDesign()
+        wanted = design.components(components)
+        _validate_choice("statistic", statistic, STATISTICS)
+        _validate_choice("reduction", reduction, REDUCTIONS)
+        spectra = self.spectrum(
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            feature_mask,
+            attribute_to_layer_input,
+            perturbations_per_eval,
+            internal_batch_size,
+            show_progress,
+            design=design,
+            components=wanted,
+            n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
+            noise_std=noise_std,
+            seed=seed,
+        )
+        return _map_result(
+            spectra, lambda spectrum: spectrum.reduce(wanted, statistic, reduction).contiguous()
+        )
+
+    @torch.no_grad()
+    def spectrum(
+        self,
+        inputs: Inputs,
+        baselines: Baselines = None,
+        target: object = None,
+        additional_forward_args: object = None,
+        feature_mask: FeatureMask = None,
+        attribute_to_layer_input: bool = False,
+        perturbations_per_eval: int = 16,
+        internal_batch_size: int | None = None,
+        show_progress: bool = False,
+        *,
+        design: TaggingDesign | None = None,
+        components: ComponentSelection = "all",
+        max_order: int = 4,
+        pooling: Pooling = None,
+        n_neighbors: int = 2,
+        noise_std: float = 0.0,
+        seed: int = 0,
+    ) -> LayerResult:
+        r"""Everything the neurons answer: lines, amplitudes, signs, shares of the variance.
+
+        Args:
+            inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
+                ``design``, ``noise_std`` and ``seed``, are as in `attribute`.
+            n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbours out. Default: 2
+            components (str or sequence of tuple[int, ...], optional): As in `attribute`.
+                Default: ``"all"``
+            max_order (int, optional): Highest order of a group of components. Default: 4
+            pooling (str or callable, optional): ``"channel"`` averages each channel (dimension 1)
+                over space before the Fourier sums; a function maps the activations to any tensor
+                with the batch first, as for tokens ``lambda tokens: tokens.mean(1)``. Default: None
+
+        Returns:
+            TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as in `attribute`.
+
+        Raises:
+            ValueError, TypeError: If an argument does not fit; the message says what to do.
+
+        Examples::
+
+            >>> from torch import nn
+            >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+            >>> tagging = FrequencyTaggingAttribution(model, ["0", "1"])
+            >>> before, after = tagging.spectrum(torch.rand(2, 4))
+            >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
+            True
+        """
+        design = design or TaggingDesign()
+        wanted = design.components(components, max_order)
+        _warn_of_collisions(design, wanted)
+        if noise_std < 0:
+            raise ValueError(f"Expected `noise_std` of at least 0, but got {noise_std}")
+        pool = _pooling_function(pooling)
+        stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
+        plan = SpectrumPlan(design, wanted, n_neighbors, distinct=noise_std == 0)
+        frames_per_pass, examples_per_pass = _rows_per_pass(
+            stimulus.n_examples, perturbations_per_eval, internal_batch_size
+        )
+        forward_args = format_forward_args(additional_forward_args)
+        recorder = LayerRecorder(
+            self.forward_func,
+            self.layer if isinstance(self.layer, list) else [self.layer],
+            layer_inputs=attribute_to_layer_input,
+            device_ids=self.device_ids,
+        )
+        n_rows = stimulus.n_examples * len(plan.schedule.contrasts)
+        blocks = []
+        with (
+            recorder,
+            tqdm(
+                desc=self.get_name(), total=n_rows, unit="frame", disable=not show_progress
+            ) as bar,
+        ):
+            for first in range(0, stimulus.n_examples, examples_per_pass):
+                rows = slice(first, first + examples_per_pass)
+                block = stimulus.examples(rows)
+                blocks.append(
+                    stream_sums(
+                        plan,
+                        block,
+                        _examples_of(forward_args, rows),
+                        recorder.record,
+                        pool,
+                        frames_per_pass,
+                        FrameNoise(block.inputs, noise_std, seed) if noise_std else None,
+                        bar,
+                    )
+                )
+        results = [
+            tuple(plan.spectrum(sums) for sums in zip(*layer_blocks, strict=True))
+            for layer_blocks in zip(*blocks, strict=True)
+        ]
+        arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
+        return arranged if isinstance(self.layer, list) else arranged[0]
+
+
+def stream_sums(
+    plan: SpectrumPlan,
+    stimulus: Stimulus,
+    forward_args: tuple[Any, ...],
+    record: Callable[[tuple[Tensor, ...], tuple[Any, ...]], list[tuple[Tensor, ...]]],
+    pool: Callable[[Tensor], Tensor],
+    frames_per_pass: int,
+    noise: FrameNoise | None,
+    progress: tqdm[Any],
+) -> list[list[FourierSums]]:
+    """Show the frames of a plan and sum what is recorded; no recording outlives its pass.
+
+    The first frame runs alone: it is the reference of the sums, and the recorder's one complete
+    forward.
+
+    Args:
+        plan: Frames to show and lines to sum.
+        stimulus: What flickers.
+        forward_args: Further arguments of the forward function, one example each.
+        record: Takes the frames, one tensor per input with a row per frame and example, and the
+            further arguments repeated likewise; returns for each layer its tensors, row by row.
+        pool: Applied to every recorded tensor.
+        frames_per_pass: Frames shown at once.
+        noise: Added to the frames.
+        progress: Advanced by the rows that ran.
+
+    Returns:
+        list[list[FourierSums]]: For each layer, the sums of each of its tensors.
+    """
+    contrasts = plan.schedule.contrasts
+    sums: list[list[FourierSums]] = []
+    for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
+        n_frames = stop - start
+        frames = stimulus.frames(contrasts[start:stop])
+        if noise:
+            noise.add_to(frames)
+        shape = (n_frames, stimulus.n_examples)
+        recorded = [
+            [pooled.reshape(*shape, *pooled.shape[1:]) for pooled in map(pool, tensors)]
+            for tensors in record(frames, expand_forward_args(forward_args, n_frames))
+        ]
+        if not sums:
+            sums = [[plan.new_sums(tensor[0]) for tensor in tensors] for tensors in recorded]
+        for layer_sums, tensors in zip(sums, recorded, strict=True):
+            for tensor_sums, tensor in zip(layer_sums, tensors, strict=True):
+                tensor_sums.add(start, tensor)
+        progress.update(n_frames * stimulus.n_examples)
+    return sums
+
+
+def _map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
+    """Apply a function to every spectrum of a layer result, keeping the arrangement."""
+    if isinstance(result, (list, tuple)):
+        return type(result)(_map_result(item, function) for item in result)
+    return function(result)
+
+
+def _warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
+    collisions = design.collisions(components)
+    if not collisions:
+        return
+    shown = [
+        f"{design.label(component)} with {'the mean' if other is None else design.label(other)}"
+        for component, other in collisions[:3]
+    ]
+    more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
+    warn_user(
+        f"Components share a line with another of no higher order and cannot be told apart: "
+        f"{', '.join(shown)}{more}. The design is collision-free to order "
+        f"{design.collision_free_order}; `TaggingDesign.for_parts` makes one for "
+        "higher orders"
+    )
+
+
+def _validate_choice(name: str, value: object, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
+
+
+def _pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor]:
+    if pooling is None:
+        return lambda activations: activations
+    if callable(pooling):
+        return pooling
+    if pooling != "channel":
+        raise ValueError(
+            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+        )
+    return lambda activations: (
+        activations.flatten(2).mean(dim=2) if activations.dim() > 2 else activations
+    )
+
+
+def _rows_per_pass(
+    n_examples: int, perturbations_per_eval: int, internal_batch_size: int | None
+) -> tuple[int, int]:
+    """Frames and examples that go through the model at once."""
+    limit = internal_batch_size or n_examples * perturbations_per_eval
+    for name, value in (
+        ("perturbations_per_eval", perturbations_per_eval),
+        ("internal_batch_size", limit),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"Expected `{name}` to be a positive integer, but got {value!r}")
+    n_rows = min(limit, n_examples)
+    return min(perturbations_per_eval, max(1, limit // n_rows)), n_rows
+
+
+def _examples_of(forward_args: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
+    return tuple(
+        argument[rows] if isinstance(argument, Tensor) and argument.dim() > 0 else argument
+        for argument in forward_args
+    )

@@ -1,0 +1,401 @@
+"""The tagging design: everything about a flickering stimulus but the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._warnings import warn_user
+from .components import (
+    Component,
+    ComponentGroup,
+    collision_free_bins,
+    collision_free_order,
+    enumerate_components,
+    integer_vectors,
+    label,
+)
+from .fourier import FrameSchedule
+
+Waveform = Literal["sine", "triangle"]
+ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
+
+# Orders a noise neighbour must not hold: what the components "all" reach by default.
+OCCUPIED_ORDER = 4
+# Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
+CYCLE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class TaggingDesign:
+    r"""Tags, record and contrast range of a frequency-tagged stimulus.
+
+    Part ``i`` of the input has at moment ``t`` of ``n_frames`` the contrast
+
+    .. math:: c_i(t) = m + a \sin(2 \pi f_i t / r + \phi_i)
+
+    with sampling rate ``r``, and ``m``, ``a`` the middle and half-width of ``contrast``. The
+    defaults are those of Böge et al. (arXiv 2411.10084).
+
+    Args:
+        frequencies (sequence of float, optional): Tag of each part in Hz. Each completes whole
+            cycles in the record, below the Nyquist frequency, and no two are equal.
+            Default: (6.0, 7.5)
+        sampling_rate (float, optional): Frames per second. Default: 120.0
+        n_frames (int, optional): Frames in the record. Default: 240
+        phases (float or sequence of float, optional): Phase of each tag in radians. With
+            ``math.pi / 2`` fewer frames are distinct, and magnitudes stay the same. Default: 0.0
+        contrast (tuple of float, optional): Lowest and highest contrast; 0 shows the baseline,
+            1 the input. Default: (0.5, 1.0)
+        waveform (str, optional): ``"sine"`` or ``"triangle"``, which visits all contrasts equally
+            often. Default: ``"sine"``
+        strict (bool, optional): False turns errors about cycles, Nyquist and equal tags into
+            warnings, to reproduce other people's runs: a tag is then read at its nearest bin, with
+            leakage. Default: True
+
+    Raises:
+        ValueError: If the design cannot separate its tags; the message names the nearest that can.
+        TypeError: If a number is of the wrong kind.
+
+    Examples::
+
+        >>> design = TaggingDesign()
+        >>> design.bins, design.n_distinct_frames, design.collision_free_order
+        ((12, 15), 49, 4)
+        >>> TaggingDesign(phases=math.pi / 2).n_distinct_frames
+        35
+    """
+
+    frequencies: Sequence[float] = (6.0, 7.5)
+    sampling_rate: float = 120.0
+    n_frames: int = 240
+    phases: float | Sequence[float] = 0.0
+    contrast: tuple[float, float] = (0.5, 1.0)
+    waveform: Waveform = "sine"
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        frequencies = _floats(self.frequencies, "frequencies")
+        phases = (
+            _floats(self.phases, "phases")
+            if isinstance(self.phases, Sequence)
+            else _floats([self.phases], "phases") * len(frequencies)
+        )
+        object.__setattr__(self, "frequencies", frequencies)
+        object.__setattr__(self, "phases", phases)
+        object.__setattr__(self, "contrast", _floats(self.contrast, "contrast"))
+        object.__setattr__(self, "sampling_rate", _floats([self.sampling_rate], "sampling_rate")[0])
+        self._validate_record()
+        for complaint in self._tag_complaints():
+            if self.strict:
+                raise ValueError(complaint)
+            warn_user(complaint)
+
+    def _validate_record(self) -> None:
+        if isinstance(self.n_frames, bool) or not isinstance(self.n_frames, (int, np.integer)):
+            raise TypeError(f"Expected `n_frames` to be an integer, but got {self.n_frames!r}")
+        if self.n_frames < 3 or self.sampling_rate <= 0:
+            raise ValueError(
+                "Expected at least 3 `n_frames` and a positive `sampling_rate`, but got "
+                f"{self.n_frames} and {self.sampling_rate:g}"
+            )
+        if not self.frequencies:
+            raise ValueError("Expected `frequencies` to hold one tag per part, but got none")
+        if len(self._phases) != self.n_parts:
+            raise ValueError(
+                f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
+                f"{len(self._phases)}"
+            )
+        if len(self.contrast) != 2 or not self.contrast[0] < self.contrast[1]:
+            raise ValueError(
+                "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
+                f"{self.contrast}; the default is (0.5, 1.0)"
+            )
+        if self.waveform not in ("sine", "triangle"):
+            raise ValueError(
+                f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
+            )
+
+    def _tag_complaints(self) -> list[str]:
+        """What keeps the tags from being told apart, a sentence each."""
+        record = f"{self.n_frames} frames at {self.sampling_rate:g} Hz"
+        resolution = self.sampling_rate / self.n_frames
+        highest = (self.n_frames - 1) // 2
+        complaints = []
+        for frequency in self.frequencies:
+            cycles = frequency / resolution
+            if not 0 < cycles < self.n_frames / 2:
+                complaints.append(
+                    f"Expected `frequencies` to lie above 0 Hz and below the Nyquist frequency "
+                    f"({self.sampling_rate / 2:g} Hz at {self.sampling_rate:g} Hz), but got "
+                    f"{frequency:g} Hz; nearest: "
+                    f"{(resolution if cycles <= 0 else highest * resolution):g}"
+                )
+            elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
+                nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
+                complaints.append(
+                    f"Expected `frequencies` to complete whole cycles in {record}, but "
+                    f"{frequency:g} Hz makes {cycles:g}; nearest: "
+                    + " or ".join(f"{n * resolution:g}" for n in nearest)
+                )
+        if not complaints and len(set(self.bins)) < self.n_parts:
+            free = next(n for n in range(1, highest + 2) if n not in self.bins)
+            complaints.append(
+                f"Expected `frequencies` to differ from part to part, but got {self.frequencies}: "
+                f"equal tags cannot be told apart; {free * resolution:g} Hz is free"
+            )
+        return complaints
+
+    @classmethod
+    def for_parts(
+        cls,
+        n_parts: int,
+        max_order: int = 4,
+        contrast: tuple[float, float] = (0.5, 1.0),
+        waveform: Waveform = "sine",
+    ) -> TaggingDesign:
+        """Choose tags and record for a number of parts, collision-free to an order.
+
+        The record is as short as the search of `components.collision_free_bins` finds, taken three
+        times, so that the two bins on either side of every component hold noise alone; the repeats
+        show no new frame and cost nothing. One such period lasts a second.
+
+        Args:
+            n_parts (int): Number of parts.
+            max_order (int, optional): Components of up to this order each get a line of their
+                own. Higher orders need more frames. Default: 4
+            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
+            waveform (str, optional): As in the class. Default: ``"sine"``
+
+        Raises:
+            ValueError: If ``n_parts`` or ``max_order`` is below 1.
+
+        Examples::
+
+            >>> design = TaggingDesign.for_parts(4, max_order=3)
+            >>> design.frequencies, design.n_distinct_frames, design.collision_free_order
+            ((1.0, 6.0, 21.0, 66.0), 82, 3)
+        """
+        if n_parts < 1 or max_order < 1:
+            raise ValueError(
+                f"Expected `n_parts` and `max_order` of at least 1, but got {n_parts}, {max_order}"
+            )
+        bins, period = collision_free_bins(n_parts, max_order)
+        return cls(
+            frequencies=bins,
+            sampling_rate=period,
+            n_frames=3 * period,
+            phases=math.pi / 2,
+            contrast=contrast,
+            waveform=waveform,
+        )
+
+    @property
+    def n_parts(self) -> int:
+        """Number of tags."""
+        return len(self.frequencies)
+
+    @property
+    def _phases(self) -> tuple[float, ...]:
+        return self.phases  # type: ignore[return-value]  # a tuple after __post_init__
+
+    @cached_property
+    def bins(self) -> tuple[int, ...]:
+        """Cycles that each tag makes in the record: the index of its DFT line."""
+        return tuple(round(f * self.n_frames / self.sampling_rate) for f in self.frequencies)
+
+    @cached_property
+    def contrasts(self) -> NDArray[np.float64]:
+        """Contrast of each part at each moment, shape ``(n_frames, n_parts)``."""
+        moments = np.arange(self.n_frames)[:, None]
+        cycles = np.asarray(self.frequencies) * self.n_frames / self.sampling_rate
+        coherent = np.abs(cycles - self.bins) <= CYCLE_TOLERANCE
+        # Whole cycles are reduced in integers: equal phases then give equal contrasts.
+        turns = np.where(
+            coherent, moments * self.bins % self.n_frames, moments * cycles
+        ) / self.n_frames + np.asarray(self._phases) / (2 * np.pi)
+        if self.waveform == "sine":
+            wave = np.sin(2 * np.pi * turns)
+        else:
+            wave = 1 - 2 * np.abs(2 * ((turns + 0.25) % 1) - 1)
+        low, high = self.contrast
+        contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * wave
+        return contrasts
+
+    def schedule(self, distinct: bool = True) -> FrameSchedule:
+        """Frames to run for one record.
+
+        Args:
+            distinct (bool, optional): Merge moments whose contrasts agree to 1e-12, which is exact
+                for a deterministic network; False gives every moment a frame of its own.
+                Default: True
+        """
+        if not distinct:
+            return FrameSchedule(self.contrasts, np.arange(self.n_frames))
+        # Adding zero turns -0.0 into 0.0, which np.unique would keep apart.
+        rounded = np.round(self.contrasts, 12) + 0.0
+        contrasts, moments = np.unique(rounded, axis=0, return_inverse=True)
+        return FrameSchedule(contrasts, moments.reshape(-1))
+
+    @cached_property
+    def n_distinct_frames(self) -> int:
+        """Frames that a deterministic network has to see: the cost of the design."""
+        return len(self.schedule().contrasts)
+
+    @cached_property
+    def collision_free_order(self) -> int:
+        """Highest order to which every component has a line of its own."""
+        return collision_free_order(self.bins, self.n_frames)
+
+    def components(
+        self, selection: ComponentSelection = "all", max_order: int = 4
+    ) -> tuple[Component, ...]:
+        """Resolve a group's name, or integer tuples, to components of this design.
+
+        Raises:
+            ValueError: If the group is unknown, empty or a tuple does not have one integer per tag.
+            TypeError: If an entry is not an integer.
+
+        Examples::
+
+            >>> TaggingDesign().components("fundamentals")
+            (Component(f1), Component(f2))
+            >>> TaggingDesign().components([(2, -1)])
+            (Component(2f1 - f2),)
+        """
+        if isinstance(selection, str):
+            return enumerate_components(selection, self.n_parts, max_order)
+        components = tuple(Component(entries) for entries in selection)
+        wrong = [component for component in components if len(component) != self.n_parts]
+        if not components or wrong:
+            raise ValueError(
+                f"Expected `components` to hold tuples of {self.n_parts} integers, one per tag, "
+                f"but got {[tuple(entries) for entries in selection]}"
+            )
+        return components
+
+    def signed_bin(self, component: Sequence[int]) -> int:
+        """Cycles of the component in the record, folded into ``(-n_frames/2, n_frames/2]``."""
+        line = sum(n * k for n, k in zip(component, self.bins, strict=True)) % self.n_frames
+        return line if line <= self.n_frames // 2 else line - self.n_frames
+
+    def bin(self, component: Sequence[int]) -> int:
+        """Index of the component's line in ``numpy.fft.rfft``.
+
+        Examples::
+
+            >>> design = TaggingDesign()
+            >>> design.bin((1, 1)), design.bin((1, -1))
+            (27, 3)
+        """
+        return abs(self.signed_bin(component))
+
+    def frequency(self, component: Sequence[int]) -> float:
+        """Frequency of the component in Hz, ``abs(sum n_i f_i)``.
+
+        Examples::
+
+            >>> TaggingDesign().frequency((1, -1))
+            1.5
+        """
+        return abs(sum(n * f for n, f in zip(component, self.frequencies, strict=True)))
+
+    def angle(self, component: Sequence[int]) -> float:
+        """Phase in radians of the component at the first frame: ``sum n_i (phi_i - pi/2)``."""
+        return sum(
+            n * (phase - math.pi / 2) for n, phase in zip(component, self._phases, strict=True)
+        )
+
+    def label(self, component: Sequence[int]) -> str:
+        """Name of the component, signed so that its frequency is positive.
+
+        Examples::
+
+            >>> TaggingDesign().label((1, -1))
+            'f2 - f1'
+        """
+        frequency = sum(n * f for n, f in zip(component, self.frequencies, strict=True))
+        return label(component if frequency >= 0 else [-n for n in component])
+
+    def collisions(
+        self, components: Sequence[Component]
+    ) -> list[tuple[Component, Component | None]]:
+        """Components whose line also holds another of no higher order.
+
+        Fundamentals are held against order 2 as well: a rectifier's second harmonic on the other
+        tag's line would pass for an answer to that tag.
+
+        Returns:
+            list: Pairs of the component and the lowest-order one on the same line; None stands for
+            the mean, and the component itself for its own negative, at the Nyquist line.
+
+        Examples::
+
+            >>> TaggingDesign().collisions(TaggingDesign().components([(1, 1), (5, 0)]))
+            [(Component(5f1), Component(4f2))]
+        """
+        found = []
+        for component in components:
+            vectors = integer_vectors(self.n_parts, max(2, component.order))
+            same_line = vectors @ np.asarray(self.bins) % self.n_frames == (
+                self.signed_bin(component) % self.n_frames
+            )
+            others = [
+                other
+                for other in map(tuple, vectors[same_line].tolist())
+                if other != tuple(component)
+            ]
+            if others:
+                lowest = min(others, key=lambda other: sum(map(abs, other)))
+                found.append((component, Component(lowest) if any(lowest) else None))
+        return found
+
+    @cached_property
+    def _free_bins(self) -> NDArray[np.int64]:
+        lines = integer_vectors(self.n_parts, OCCUPIED_ORDER) @ np.asarray(self.bins)
+        folded = np.abs((lines + self.n_frames // 2) % self.n_frames - self.n_frames // 2)
+        return np.setdiff1d(np.arange(1, (self.n_frames + 1) // 2), folded)
+
+    def neighbours(self, component: Sequence[int], n_neighbors: int = 2) -> tuple[int, ...]:
+        """Bins around a component's line that hold no component to order 4: its noise.
+
+        The nearest ``n_neighbors`` on each side, strictly between the mean and the Nyquist line;
+        what one side lacks at the edge of the spectrum the other provides, so that the number, and
+        with it the null distribution of the SNR, stays.
+
+        Raises:
+            ValueError: If fewer than ``2 * n_neighbors`` bins are free.
+
+        Examples::
+
+            >>> TaggingDesign().neighbours((1, 0))
+            (10, 11, 13, 14)
+        """
+        line = self.bin(component)
+        free = self._free_bins[self._free_bins != line]
+        if n_neighbors < 1 or len(free) < 2 * n_neighbors:
+            raise ValueError(
+                f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
+                f"components, but got {n_neighbors} and {len(free)} free bins in {self.n_frames} "
+                f"frames; {3 * self.n_frames} frames with the same tags have enough, at no cost"
+            )
+        split = int(np.searchsorted(free, line))
+        start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
+        return tuple(free[start : start + 2 * n_neighbors].tolist())
+
+
+def _floats(values: Sequence[float], name: str) -> tuple[float, ...]:
+    """Finite floats, or an error that names the argument."""
+    try:
+        floats = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise TypeError(f"Expected `{name}` to hold numbers, but got {values!r}") from None
+    if not all(map(math.isfinite, floats)):
+        raise ValueError(f"Expected `{name}` to be finite, but got {values!r}")
+    return floats

@@ -1,0 +1,277 @@
+"""Forward hooks that record layers while frames run, and leave the model as it was."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._captum import gather_devices, run_forward
+from ._warnings import warn_user
+
+Layer = nn.Module | str
+ForwardFunction = Callable[..., Any]
+
+
+class _EarlyExit(BaseException):
+    """Every recorded layer has fired; not an Exception, so that no model code swallows it."""
+
+
+class LayerRecorder:
+    """Context manager that runs a forward function and returns what some of its layers gave.
+
+    The first forward runs whole and counts how often each layer fires; later ones stop as soon as
+    all layers have fired as often. Hooks, buffers and the random state are restored on leaving.
+
+    Args:
+        forward_func: The model, or a function around it.
+        layers: Modules, or their names in the model.
+        layer_inputs (bool, optional): Record what goes into the layers. Default: False
+        device_ids (list[int], optional): Order of the devices under DataParallel.
+
+    Raises:
+        ValueError: If a layer is not in the model, is never called or the model is jitted.
+        TypeError: If a layer is neither module nor name, or gives no floating tensor.
+
+    Examples::
+
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
+        >>> with LayerRecorder(model, ["0"]) as recorder:
+        ...     ((activation,),) = recorder.record((torch.ones(4, 2),))
+        >>> activation.shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(
+        self,
+        forward_func: ForwardFunction,
+        layers: Sequence[Layer],
+        *,
+        layer_inputs: bool = False,
+        device_ids: list[int] | None = None,
+    ) -> None:
+        self.forward_func = forward_func
+        self.layer_inputs = layer_inputs
+        self.root = _root_module(forward_func)
+        self.layers = [_resolve(layer, self.root) for layer in layers]
+        self.names = [_name(layer, self.root) for layer in self.layers]
+        self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
+        self._lock = threading.Lock()
+        self._expected: list[int] | None = None
+        self._calls: list[Counter[torch.device]] = []
+        self._saved: list[dict[torch.device, tuple[Tensor, ...]]] = []
+
+    def __enter__(self) -> LayerRecorder:
+        roots = self.layers if self.root is None else [self.root]
+        if any(module.training for root in roots for module in root.modules()):
+            warn_user(
+                "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
+                "adds noise to the spectrum; call `model.eval()` first"
+            )
+        self._stack = ExitStack()
+        self._stack.enter_context(preserved_state(roots))
+        for index, layer in enumerate(self.layers):
+            handle = (
+                layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
+                if self.layer_inputs
+                else layer.register_forward_hook(self._hook(index))
+            )
+            self._stack.callback(handle.remove)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole forward has run once, so that later ones may stop early."""
+        return self._expected is not None
+
+    def record(
+        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...] = ()
+    ) -> list[tuple[Tensor, ...]]:
+        """Run the forward function once.
+
+        Returns:
+            list[tuple[Tensor, ...]]: For each layer, copies of the floating tensors of its last
+            call, batch first.
+        """
+        self._calls = [Counter() for _ in self.layers]
+        self._saved = [{} for _ in self.layers]
+        with suppress(_EarlyExit):
+            run_forward(self.forward_func, inputs, forward_args)
+        if self._expected is None:
+            self._expected = self._count_calls()
+        recorded = [gather_devices(saved, self.device_ids) for saved in self._saved]
+        self._saved = []
+        for name, tensors in zip(self.names, recorded, strict=True):
+            for tensor in tensors:
+                if tensor.dim() == 0 or len(tensor) != len(inputs[0]):
+                    raise ValueError(
+                        f"Expected layer {name} to keep the batch of {len(inputs[0])} on dimension "
+                        f"0, but it gave shape {tuple(tensor.shape)}; choose a layer behind or in "
+                        "front of it that does"
+                    )
+        return recorded
+
+    def _count_calls(self) -> list[int]:
+        """Calls per layer in the whole forward, the same on every device."""
+        calls = [max(counter.values(), default=0) for counter in self._calls]
+        silent = [name for name, count in zip(self.names, calls, strict=True) if count == 0]
+        if silent:
+            raise ValueError(
+                f"Expected every layer to be called in the forward pass, but {', '.join(silent)} "
+                "never was; modules whose weights are only read (as MultiheadAttention does with "
+                "`out_proj`) are not called, choose their parent"
+            )
+        for name, count in zip(self.names, calls, strict=True):
+            if count > 1:
+                warn_user(
+                    f"Layer {name} is called {count} times in one forward pass; the last call "
+                    "counts. Give each use a module of its own to read the others"
+                )
+        return calls
+
+    def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self._save(index, module, output)
+
+        return hook
+
+    def _pre_hook(self, index: int) -> Callable[[nn.Module, Any, dict[str, Any]], None]:
+        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            self._save(index, module, (*args, *kwargs.values()))
+
+        return hook
+
+    def _save(self, index: int, module: nn.Module, value: Any) -> None:
+        # Copies: an in-place operation behind the layer must not reach what was recorded.
+        tensors = tuple(tensor.clone() for tensor in floating_tensors(value))
+        if not tensors:
+            raise TypeError(
+                f"Expected layer {self.names[index]} to give a floating tensor, but got "
+                f"{type(value).__name__}"
+            )
+        with self._lock:
+            self._calls[index][tensors[0].device] += 1
+            self._saved[index][tensors[0].device] = tensors
+            # A replica under DataParallel is another module, on a thread that must not be left.
+            if self._expected is not None and module is self.layers[index] and self._all_fired():
+                raise _EarlyExit
+
+    def _all_fired(self) -> bool:
+        return all(
+            sum(counter.values()) >= expected
+            for counter, expected in zip(self._calls, self._expected or (), strict=True)
+        )
+
+
+@contextmanager
+def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
+    """Put buffers (BatchNorm's statistics) and the global random state back on leaving.
+
+    Examples::
+
+        >>> norm = nn.BatchNorm1d(2).train()
+        >>> with preserved_state([norm]):
+        ...     _ = norm(torch.randn(8, 2))
+        >>> norm.num_batches_tracked.item()
+        0
+    """
+    modules = [module for root in roots for module in root.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    parameters = (parameter for root in roots for parameter in root.parameters())
+    cuda = {p.device.index for p in parameters if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(cuda)):
+        try:
+            yield
+        finally:
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer
+                # Untouched ones are left alone: writing would break a graph that saved them.
+                if not torch.equal(buffer, before):
+                    with torch.no_grad():
+                        buffer.copy_(before)
+
+
+def floating_tensors(value: Any) -> tuple[Tensor, ...]:
+    """All floating tensors in a nest of tuples, lists and mappings, in order; None is skipped.
+
+    Examples::
+
+        >>> state = (torch.zeros(1), (torch.zeros(2), None))
+        >>> [len(tensor) for tensor in floating_tensors(state)]
+        [1, 2]
+    """
+    if isinstance(value, Tensor):
+        return (value,) if value.is_floating_point() else ()
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if not isinstance(value, (tuple, list)):
+        return ()
+    return tuple(tensor for item in value for tensor in floating_tensors(item))
+
+
+def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
+    """The model behind a forward function, where it can be told."""
+    root = getattr(forward_func, "__self__", forward_func)
+    _refuse_jitted(root)
+    return root if isinstance(root, nn.Module) else None
+
+
+def _refuse_jitted(module: object) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            "Expected a model with forward hooks, but got a jitted one (torch.jit), which has "
+            "none; use the Python model it was made from"
+        )
+
+
+def _resolve(layer: Layer, root: nn.Module | None) -> nn.Module:
+    if isinstance(layer, str):
+        return _named_layer(layer, root)
+    if not isinstance(layer, nn.Module):
+        raise TypeError(
+            "Expected `layer` to be a module, its name in the model or a list of these, but got "
+            f"{type(layer).__name__}"
+        )
+    _refuse_jitted(layer)
+    if root is not None and all(layer is not module for module in root.modules()):
+        raise ValueError(
+            f"Expected `layer` to be part of the model, but this {type(layer).__name__} is not "
+            "in it; take it from the very model that runs, as in `model.layer4`"
+        )
+    return layer
+
+
+def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
+    if root is None:
+        raise ValueError(
+            f"Expected a module for `layer`, but got the name {name!r} and a plain function as "
+            "forward function, in which names cannot be looked up; pass the module itself"
+        )
+    names: dict[str, nn.Module] = dict(root.named_modules())
+    wrapped = f"module.{name}"  # as DataParallel and DistributedDataParallel name their model
+    for candidate in (name, wrapped):
+        if candidate in names:
+            return names[candidate]
+    close = difflib.get_close_matches(name, names, n=3)
+    raise ValueError(
+        f"Expected `layer` to name a module of the model, but it has no {name!r}"
+        + (f"; nearest: {', '.join(close)}" if close else "; see `model.named_modules()`")
+    )
+
+
+def _name(layer: nn.Module, root: nn.Module | None) -> str:
+    names = {} if root is None else {id(module): name for name, module in root.named_modules()}
+    return repr(names.get(id(layer)) or type(layer).__name__)
