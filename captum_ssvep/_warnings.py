@@ -15,4 +15,4 @@ def warn_user(message: str) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _SKIPPED:
         frame = frame.f_back
         level += 1
-    warnings.warn(message, UserWarning, stacklevel=level - 1)
+    warnings.warn(message, UserWarning, stacklevel=level)

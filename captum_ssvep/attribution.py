@@ -145,11 +145,11 @@ class FrequencyTaggingAttribution(LayerAttribution):
 
             >>> from torch import nn
             >>> model = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
-            >>> _ = model[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+            >>> _ = nn.init.constant_(model[0].weight, 0.5)
             >>> tagging = FrequencyTaggingAttribution(model, model[0])
             >>> ones = torch.ones(1, 2)
             >>> tagging.attribute(ones, components=[(0, 1)], statistic="amplitude")
-            tensor([[0.0000, 0.1250]])
+            tensor([[0.1250, 0.1250]])
         """
         design = design or TaggingDesign()
         wanted = design.components(components)
@@ -370,15 +370,16 @@ def _rows_per_pass(
     n_examples: int, perturbations_per_eval: int, internal_batch_size: int | None
 ) -> tuple[int, int]:
     """Frames and examples that go through the model at once."""
-    limit = internal_batch_size or n_examples * perturbations_per_eval
     for name, value in (
         ("perturbations_per_eval", perturbations_per_eval),
-        ("internal_batch_size", limit),
+        ("internal_batch_size", 1 if internal_batch_size is None else internal_batch_size),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"Expected `{name}` to be a positive integer, but got {value!r}")
-    n_rows = min(limit, n_examples)
-    return min(perturbations_per_eval, max(1, limit // n_rows)), n_rows
+    if internal_batch_size is None:
+        return perturbations_per_eval, n_examples
+    examples_per_pass = min(internal_batch_size, n_examples)
+    return min(perturbations_per_eval, internal_batch_size // examples_per_pass), examples_per_pass
 
 
 def _examples_of(forward_args: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:

@@ -127,6 +127,25 @@ def integer_vectors(n_parts: int, max_order: int) -> NDArray[np.int64]:
     return vectors
 
 
+def in_group(component: Component, group: ComponentGroup) -> bool:
+    """Whether a component belongs to ``"fundamentals"`` (order 1), ``"harmonics"`` and so on.
+
+    Raises:
+        ValueError: If the group is unknown.
+    """
+    if group not in COMPONENT_GROUPS:
+        raise ValueError(
+            f"Expected `components` to be one of {', '.join(COMPONENT_GROUPS)} or a sequence of "
+            f"integer tuples, but got {group!r}"
+        )
+    return (
+        group == "all"
+        or (group == "fundamentals" and component.order == 1)
+        or (group == "harmonics" and component.is_harmonic)
+        or (group == "intermodulations" and component.is_intermodulation)
+    )
+
+
 def enumerate_components(
     group: ComponentGroup, n_parts: int, max_order: int = 4
 ) -> tuple[Component, ...]:
@@ -149,19 +168,11 @@ def enumerate_components(
         >>> [str(c) for c in enumerate_components("all", 2, max_order=2)]
         ['f1', 'f2', '2f1', 'f1 + f2', 'f1 - f2', '2f2']
     """
-    if group not in COMPONENT_GROUPS:
-        raise ValueError(
-            f"Expected `components` to be one of {', '.join(COMPONENT_GROUPS)} or a sequence of "
-            f"integer tuples, but got {group!r}"
-        )
     if max_order < 1:
         raise ValueError(f"Expected `max_order` to be at least 1, but got {max_order}")
-    vectors = integer_vectors(n_parts, 1 if group == "fundamentals" else max_order)
-    found = {Component(vector) for vector in vectors.tolist() if any(vector)}
-    if group == "harmonics":
-        found = {component for component in found if component.is_harmonic}
-    elif group == "intermodulations":
-        found = {component for component in found if component.is_intermodulation}
+    vectors = integer_vectors(n_parts, max_order).tolist()
+    found = {Component(vector) for vector in vectors if any(vector)}
+    found = {component for component in found if in_group(component, group)}
     if not found:
         raise ValueError(
             f"Expected `components={group!r}` to name at least one component, but {n_parts} "

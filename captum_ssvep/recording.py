@@ -59,6 +59,8 @@ class LayerRecorder:
         self.forward_func = forward_func
         self.layer_inputs = layer_inputs
         self.root = _root_module(forward_func)
+        if not layers:
+            raise ValueError("Expected `layer` to hold at least one layer, but got an empty list")
         self.layers = [_resolve(layer, self.root) for layer in layers]
         self.names = [_name(layer, self.root) for layer in self.layers]
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
@@ -69,7 +71,9 @@ class LayerRecorder:
 
     def __enter__(self) -> LayerRecorder:
         roots = self.layers if self.root is None else [self.root]
-        if any(module.training for root in roots for module in root.modules()):
+        # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
+        leaves = [m for root in roots for m in root.modules() if not list(m.children())]
+        if any(leaf.training for leaf in leaves):
             warn_user(
                 "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
                 "adds noise to the spectrum; call `model.eval()` first"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from . import statistics
-from .components import Component
+from .components import Component, in_group
 from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums, FrameSchedule
 from .statistics import Reduction, Statistic
@@ -179,9 +179,7 @@ class TaggedSpectrum:
     def _select(self, components: ComponentSelection) -> tuple[Component, ...]:
         if not isinstance(components, str):
             return self.design.components(components)
-        highest = max(component.order for component in self.components)
-        named = set(self.design.components(components, highest))
-        held = tuple(component for component in self.components if component in named)
+        held = tuple(component for component in self.components if in_group(component, components))
         if not held:
             raise ValueError(
                 f"Expected the spectrum to hold {components}, but it has only "

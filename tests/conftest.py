@@ -1,0 +1,33 @@
+"""Shared fixtures."""
+
+import os
+import random
+
+import cifar
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    """Every test starts from the same random state, whatever ran before."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  # third-party code draws from the global generator
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def cifar_images():
+    """The first twenty CIFAR-10 test images, normalised."""
+    if not os.environ.get("CAPTUM_SSVEP_DATA"):
+        pytest.skip("CAPTUM_SSVEP_DATA is not set: no CIFAR-10 images")
+    return cifar.load_test_images(20)[0]
+
+
+@pytest.fixture(scope="session")
+def resnet32():
+    """ResNet-32 with its trained CIFAR-10 weights."""
+    if not os.environ.get("CAPTUM_SSVEP_DATA"):
+        pytest.skip("CAPTUM_SSVEP_DATA is not set: no ResNet-32 weights")
+    return cifar.load_resnet(32)

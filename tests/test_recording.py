@@ -1,0 +1,129 @@
+import pytest
+import torch
+from captum.attr import LayerActivation
+from torch import nn
+
+from captum_ssvep.recording import LayerRecorder, floating_tensors
+
+
+class Network(nn.Module):
+    """In-place ReLU behind a layer, a reused module, a tuple output and buffers that change."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.pair = Pair()
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 2)
+        self.fail_at = None
+        self.n_calls = 0
+
+    def forward(self, x, offset=None):
+        self.n_calls += 1
+        if self.fail_at == self.n_calls:
+            raise KeyError("the model's own error")
+        out = self.relu(self.conv(x))
+        first, second = self.pair(out)
+        out = self.relu(self.norm(first + second) - 0.1)
+        return self.head(out.mean(dim=(2, 3)))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x.sin(), x.cos()
+
+
+@pytest.fixture
+def model():
+    return Network().eval()
+
+
+IMAGES = torch.rand(5, 3, 6, 6)
+
+
+def n_hooks(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ["conv", "pair", "norm", "head", ""])
+@pytest.mark.parametrize("layer_inputs", [False, True])
+def test_recordings_are_captums(model, name, layer_inputs):
+    layer = model.get_submodule(name)
+    expected = LayerActivation(model, layer).attribute(
+        IMAGES, attribute_to_layer_input=layer_inputs
+    )
+    with LayerRecorder(model, [name], layer_inputs=layer_inputs) as recorder:
+        for _ in range(2):  # the whole forward, then one that stops early
+            (tensors,) = recorder.record((IMAGES,))
+            expected_tensors = expected if isinstance(expected, tuple) else (expected,)
+            assert len(tensors) == len(expected_tensors)
+            assert all(map(torch.equal, tensors, expected_tensors))
+    assert n_hooks(model) == 0
+
+
+def test_the_forward_stops_once_all_layers_have_fired(model):
+    ran = []
+    model.norm.register_forward_hook(lambda *_: ran.append("norm"))
+    model.head.register_forward_hook(lambda *_: ran.append("head"))
+    with LayerRecorder(model, [model.conv, "norm"]) as recorder:
+        recorder.record((IMAGES,))
+        assert ran == ["norm", "head"]
+        recorder.record((IMAGES,))
+        assert ran == ["norm", "head", "norm"]
+
+
+def test_the_last_call_of_a_reused_layer_counts_and_a_warning_says_so(model):
+    expected = LayerActivation(model, model.relu).attribute(IMAGES)
+    with LayerRecorder(model, ["relu"]) as recorder:
+        with pytest.warns(UserWarning, match="'relu' is called 2 times") as caught:
+            recorder.record((IMAGES,))
+        assert caught[0].filename == __file__
+        ((relu,),) = recorder.record((IMAGES,))
+    torch.testing.assert_close(relu, expected)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_the_models_exceptions_pass_and_nothing_stays_hooked(model, call):
+    model.fail_at = call
+    with pytest.raises(KeyError, match="own error"), LayerRecorder(model, ["norm"]) as recorder:
+        recorder.record((IMAGES,))
+        recorder.record((IMAGES,))
+    assert n_hooks(model) == 0
+
+
+def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    with pytest.warns(UserWarning, match=r"train mode.*model\.eval"):  # noqa: SIM117
+        with LayerRecorder(model, ["2"]) as recorder:
+            recorder.record((IMAGES,))
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(random_state, torch.get_rng_state())
+
+
+def test_a_graph_that_saved_buffers_survives():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    loss = model(IMAGES).sum()
+    with LayerRecorder(model, ["1"]) as recorder:
+        recorder.record((IMAGES,))
+    loss.backward()
+    assert model[0].weight.grad is not None
+
+
+def test_names_reach_into_wrapped_models(model):
+    wrapped = nn.DataParallel(model) if not torch.cuda.is_available() else model
+    with LayerRecorder(wrapped, ["conv"]) as recorder:
+        ((tensor,),) = recorder.record((IMAGES,))
+    assert tensor.shape == (5, 4, 4, 4)
+    bound = LayerRecorder(model.forward, ["conv"])
+    assert bound.layers == [model.conv]
+
+
+def test_floating_tensors_of_nests():
+    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    nest = {"logits": a, "ids": torch.zeros(4, dtype=torch.int), "states": (None, [b, (c,)])}
+    assert [len(tensor) for tensor in floating_tensors(nest)] == [1, 2, 3]
+    assert floating_tensors("text") == ()
