@@ -46,4 +46,6 @@ def gather_devices(
     saved: dict[device, tuple[Tensor, ...]], device_ids: list[int] | None
 ) -> tuple[Tensor, ...]:
     """Join along the batch what the replicas of a layer gave, in the order of the devices."""
+    if len(saved) == 1:
+        return next(iter(saved.values()))
     return tuple(_gather_distributed_tensors(saved, device_ids))
