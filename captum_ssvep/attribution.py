@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from ._warnings import warn_user
 from .components import Component
 from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums
-from .recording import ForwardFunction, Layer, LayerRecorder
+from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
 from .spectrum import SpectrumPlan, TaggedSpectrum
 from .statistics import NEIGHBOUR_STATISTICS, REDUCTIONS, STATISTICS, Reduction, Statistic
 from .stimulus import Baselines, FeatureMask, FrameNoise, Inputs, Stimulus
@@ -277,7 +278,7 @@ def stream_sums(
     plan: SpectrumPlan,
     stimulus: Stimulus,
     forward_args: tuple[Any, ...],
-    record: Callable[[tuple[Tensor, ...], tuple[Any, ...]], list[tuple[Tensor, ...]]],
+    record: Callable[[tuple[Tensor, ...], tuple[Any, ...], Receiver], None],
     pool: Callable[[Tensor], Tensor],
     frames_per_pass: int,
     noise: FrameNoise | None,
@@ -293,7 +294,8 @@ def stream_sums(
         stimulus: What flickers.
         forward_args: Further arguments of the forward function, one example each.
         record: Takes the frames, one tensor per input with a row per frame and example, and the
-            further arguments repeated likewise; returns for each layer its tensors, row by row.
+            further arguments repeated likewise; hands each layer's tensors, row by row, to a
+            receiver, as `LayerRecorder.record` does.
         pool: Applied to every recorded tensor.
         frames_per_pass: Frames shown at once.
         noise: Added to the frames.
@@ -303,24 +305,24 @@ def stream_sums(
         list[list[FourierSums]]: For each layer, the sums of each of its tensors.
     """
     contrasts = plan.schedule.contrasts
-    sums: list[list[FourierSums]] = []
+    sums: dict[int, list[FourierSums]] = {}
+
+    def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
+        shape = (n_frames, stimulus.n_examples)
+        pooled = [tensor.reshape(*shape, *tensor.shape[1:]) for tensor in map(pool, tensors)]
+        if index not in sums:
+            sums[index] = [plan.new_sums(tensor[0]) for tensor in pooled]
+        for tensor_sums, tensor in zip(sums[index], pooled, strict=True):
+            tensor_sums.add(start, tensor)
+
     for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
         n_frames = stop - start
         frames = stimulus.frames(contrasts[start:stop])
         if noise:
             noise.add_to(frames)
-        shape = (n_frames, stimulus.n_examples)
-        recorded = [
-            [pooled.reshape(*shape, *pooled.shape[1:]) for pooled in map(pool, tensors)]
-            for tensors in record(frames, expand_forward_args(forward_args, n_frames))
-        ]
-        if not sums:
-            sums = [[plan.new_sums(tensor[0]) for tensor in tensors] for tensors in recorded]
-        for layer_sums, tensors in zip(sums, recorded, strict=True):
-            for tensor_sums, tensor in zip(layer_sums, tensors, strict=True):
-                tensor_sums.add(start, tensor)
+        record(frames, expand_forward_args(forward_args, n_frames), partial(add, start, n_frames))
         progress.update(n_frames * stimulus.n_examples)
-    return sums
+    return [layer_sums for _, layer_sums in sorted(sums.items())]
 
 
 def _map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:

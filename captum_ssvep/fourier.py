@@ -80,7 +80,7 @@ class FourierSums:
         self._largest = self._reference.new_zeros(len(reference))
 
     def add(self, start: int, activations: Tensor) -> None:
-        """Take in the activations of frames ``start, start + 1, ...``, overwriting them.
+        """Take in the activations of frames ``start, start + 1, ...``.
 
         Args:
             start (int): Column of the weights of the first frame.
@@ -91,7 +91,7 @@ class FourierSums:
         # Extremes of both signs: a norm or abs() would be twenty times slower or copy everything.
         for extreme in (by_example.amax(dim=(0, 2)), -by_example.amin(dim=(0, 2))):
             self._largest = torch.maximum(self._largest, extreme)
-        values -= self._reference
+        values = values - self._reference
         weights = self._weights[:, start : start + len(values)]
         self._sums.addmm_(weights, values)
         self._squares.addmv_(values.square_().T, weights[-1])

@@ -17,6 +17,7 @@ from ._warnings import warn_user
 
 Layer = nn.Module | str
 ForwardFunction = Callable[..., Any]
+Receiver = Callable[[int, tuple[Tensor, ...]], None]
 
 
 class _EarlyExit(BaseException):
@@ -24,10 +25,11 @@ class _EarlyExit(BaseException):
 
 
 class LayerRecorder:
-    """Context manager that runs a forward function and returns what some of its layers gave.
+    """Context manager that runs a forward function and hands over what some of its layers give.
 
-    The first forward runs whole and counts how often each layer fires; later ones stop as soon as
-    all layers have fired as often. Hooks, buffers and the random state are restored on leaving.
+    The first forward runs whole and counts how often each layer is called; later ones stop as soon
+    as all layers have been called as often. Hooks, buffers and the random state are restored on
+    leaving.
 
     Args:
         forward_func: The model, or a function around it.
@@ -43,9 +45,10 @@ class LayerRecorder:
 
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
         >>> with LayerRecorder(model, ["0"]) as recorder:
-        ...     ((activation,),) = recorder.record((torch.ones(4, 2),))
-        >>> activation.shape
-        torch.Size([4, 3])
+        ...     recorder.record(
+        ...         (torch.ones(4, 2),), (), lambda index, tensors: print(index, tensors[0].shape)
+        ...     )
+        0 torch.Size([4, 3])
     """
 
     def __init__(
@@ -66,8 +69,7 @@ class LayerRecorder:
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
         self._lock = threading.Lock()
         self._expected: list[int] | None = None
-        self._calls: list[Counter[torch.device]] = []
-        self._saved: list[dict[torch.device, tuple[Tensor, ...]]] = []
+        self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
         roots = self.layers if self.root is None else [self.root]
@@ -92,37 +94,35 @@ class LayerRecorder:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole forward has run once, so that later ones may stop early."""
-        return self._expected is not None
-
     def record(
-        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...] = ()
-    ) -> list[tuple[Tensor, ...]]:
+        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...], receive: Receiver
+    ) -> None:
         """Run the forward function once.
 
-        Returns:
-            list[tuple[Tensor, ...]]: For each layer, copies of the floating tensors of its last
-            call, batch first.
+        Args:
+            inputs: Inputs, batch first.
+            forward_args: Further arguments of the forward function.
+            receive: Called once per layer with its index and the floating tensors of its last
+                call, batch first. They belong to the model: to be read at once, not kept or
+                changed.
         """
-        self._calls = [Counter() for _ in self.layers]
-        self._saved = [{} for _ in self.layers]
+        self._begin(len(inputs[0]), receive)
         with suppress(_EarlyExit):
             run_forward(self.forward_func, inputs, forward_args)
         if self._expected is None:
             self._expected = self._count_calls()
-        recorded = [gather_devices(saved, self.device_ids) for saved in self._saved]
-        self._saved = []
-        for name, tensors in zip(self.names, recorded, strict=True):
-            for tensor in tensors:
-                if tensor.dim() == 0 or len(tensor) != len(inputs[0]):
-                    raise ValueError(
-                        f"Expected layer {name} to keep the batch of {len(inputs[0])} on dimension "
-                        f"0, but it gave shape {tuple(tensor.shape)}; choose a layer behind or in "
-                        "front of it that does"
-                    )
-        return recorded
+        for index, held in enumerate(self._held):
+            if held:
+                self._hand_over(index, gather_devices(held, self.device_ids))
+        if not all(self._received):
+            raise self._uneven_calls(self._received.index(False))
+
+    def _begin(self, n_rows: int, receive: Receiver) -> None:
+        self._n_rows = n_rows
+        self._receive = receive
+        self._received = [False] * len(self.layers)
+        self._calls: list[Counter[torch.device]] = [Counter() for _ in self.layers]
+        self._held: list[dict[torch.device, tuple[Tensor, ...]]] = [{} for _ in self.layers]
 
     def _count_calls(self) -> list[int]:
         """Calls per layer in the whole forward, the same on every device."""
@@ -155,25 +155,42 @@ class LayerRecorder:
         return hook
 
     def _save(self, index: int, module: nn.Module, value: Any) -> None:
-        # Copies: an in-place operation behind the layer must not reach what was recorded.
-        tensors = tuple(tensor.clone() for tensor in floating_tensors(value))
-        if not tensors:
+        tensors = floating_tensors(value)
+        if not tensors or any(tensor.dim() == 0 for tensor in tensors):
             raise TypeError(
-                f"Expected layer {self.names[index]} to give a floating tensor, but got "
-                f"{type(value).__name__}"
+                f"Expected layer {self.names[index]} to give a floating tensor, batch first, but "
+                f"got {'a single number' if tensors else type(value).__name__}"
             )
+        device = tensors[0].device
         with self._lock:
-            self._calls[index][tensors[0].device] += 1
-            self._saved[index][tensors[0].device] = tensors
+            self._calls[index][device] += 1
             # A replica under DataParallel is another module, on a thread that must not be left.
-            if self._expected is not None and module is self.layers[index] and self._all_fired():
-                raise _EarlyExit
+            if self._expected is None or module is not self.layers[index]:
+                # Copies, which no in-place operation behind the layer can reach.
+                self._held[index][device] = tuple(tensor.clone() for tensor in tensors)
+            elif self._received[index]:
+                raise self._uneven_calls(index)
+            elif self._calls[index][device] == self._expected[index]:
+                self._hand_over(index, tensors)
+                if all(self._received):
+                    raise _EarlyExit
 
-    def _all_fired(self) -> bool:
-        return all(
-            sum(counter.values()) >= expected
-            for counter, expected in zip(self._calls, self._expected or (), strict=True)
+    def _uneven_calls(self, index: int) -> ValueError:
+        return ValueError(
+            f"Expected layer {self.names[index]} to be called as often for every frame as for the "
+            "first, but it was not; tagging cannot follow a network that branches so"
         )
+
+    def _hand_over(self, index: int, tensors: tuple[Tensor, ...]) -> None:
+        for tensor in tensors:
+            if len(tensor) != self._n_rows:
+                raise ValueError(
+                    f"Expected layer {self.names[index]} to keep the batch of {self._n_rows} on "
+                    f"dimension 0, but it gave shape {tuple(tensor.shape)}; choose a layer behind "
+                    "or in front of it that does"
+                )
+        self._received[index] = True
+        self._receive(index, tensors)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ class TaggedSpectrum:
             design, design.components(components, max_order), n_neighbors, distinct=False
         )
         sums = plan.new_sums(series[0])
-        sums.add(0, series.clone())
+        sums.add(0, series)
         return plan.spectrum([sums])
 
     def reduce(
@@ -263,7 +263,8 @@ class TaggedSpectrum:
     def __getitem__(self, examples: int | slice | Tensor) -> TaggedSpectrum:
         """The spectrum of some examples; a single index keeps the batch dimension, of size 1."""
         if isinstance(examples, int):
-            examples = torch.arange(len(self))[examples : examples + 1 or None]
+            example = range(len(self))[examples]  # negative from the end; IndexError beyond
+            examples = slice(example, example + 1)
         return replace(
             self,
             lines=self.lines[:, examples],

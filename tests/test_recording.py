@@ -42,6 +42,17 @@ def model():
 IMAGES = torch.rand(5, 3, 6, 6)
 
 
+def record(recorder, inputs):
+    """Copies of what every layer gave in one forward pass."""
+    recorded = {}
+
+    def receive(index, tensors):
+        recorded[index] = [tensor.clone() for tensor in tensors]
+
+    recorder.record((inputs,), (), receive)
+    return [recorded[index] for index in sorted(recorded)]
+
+
 def n_hooks(model):
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
@@ -55,7 +66,7 @@ def test_recordings_are_captums(model, name, layer_inputs):
     )
     with LayerRecorder(model, [name], layer_inputs=layer_inputs) as recorder:
         for _ in range(2):  # the whole forward, then one that stops early
-            (tensors,) = recorder.record((IMAGES,))
+            (tensors,) = record(recorder, IMAGES)
             expected_tensors = expected if isinstance(expected, tuple) else (expected,)
             assert len(tensors) == len(expected_tensors)
             assert all(map(torch.equal, tensors, expected_tensors))
@@ -67,9 +78,9 @@ def test_the_forward_stops_once_all_layers_have_fired(model):
     model.norm.register_forward_hook(lambda *_: ran.append("norm"))
     model.head.register_forward_hook(lambda *_: ran.append("head"))
     with LayerRecorder(model, [model.conv, "norm"]) as recorder:
-        recorder.record((IMAGES,))
+        record(recorder, IMAGES)
         assert ran == ["norm", "head"]
-        recorder.record((IMAGES,))
+        record(recorder, IMAGES)
         assert ran == ["norm", "head", "norm"]
 
 
@@ -77,9 +88,9 @@ def test_the_last_call_of_a_reused_layer_counts_and_a_warning_says_so(model):
     expected = LayerActivation(model, model.relu).attribute(IMAGES)
     with LayerRecorder(model, ["relu"]) as recorder:
         with pytest.warns(UserWarning, match="'relu' is called 2 times") as caught:
-            recorder.record((IMAGES,))
+            record(recorder, IMAGES)
         assert caught[0].filename == __file__
-        ((relu,),) = recorder.record((IMAGES,))
+        ((relu,),) = record(recorder, IMAGES)
     torch.testing.assert_close(relu, expected)
 
 
@@ -90,11 +101,34 @@ def test_the_models_exceptions_pass_and_nothing_stays_hooked(model, call):
     def record_twice():
         with LayerRecorder(model, ["norm"]) as recorder:
             for _ in range(2):
-                recorder.record((IMAGES,))
+                record(recorder, IMAGES)
 
     with pytest.raises(KeyError, match="own error"):
         record_twice()
     assert n_hooks(model) == 0
+
+
+@pytest.mark.parametrize("n_later", [1, 3])
+def test_a_layer_called_unevenly_is_refused(n_later):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(2, 2)
+            self.head = nn.Linear(2, 1)
+            self.n_steps = 2
+
+        def forward(self, x):
+            for _ in range(self.n_steps):
+                x = self.step(x)
+            return self.head(x)
+
+    branching = Branching().eval()
+    with LayerRecorder(branching, ["step", "head"]) as recorder:
+        with pytest.warns(UserWarning, match="called 2 times"):
+            record(recorder, torch.ones(1, 2))
+        branching.n_steps = n_later
+        with pytest.raises(ValueError, match="'step' to be called as often for every frame"):
+            record(recorder, torch.ones(1, 2))
 
 
 def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
@@ -103,7 +137,7 @@ def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
     random_state = torch.get_rng_state()
     with pytest.warns(UserWarning, match=r"train mode.*model\.eval"):  # noqa: SIM117
         with LayerRecorder(model, ["2"]) as recorder:
-            recorder.record((IMAGES,))
+            record(recorder, IMAGES)
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(random_state, torch.get_rng_state())
@@ -113,7 +147,7 @@ def test_a_graph_that_saved_buffers_survives():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     loss = model(IMAGES).sum()
     with LayerRecorder(model, ["1"]) as recorder:
-        recorder.record((IMAGES,))
+        record(recorder, IMAGES)
     loss.backward()
     assert model[0].weight.grad is not None
 
@@ -121,7 +155,7 @@ def test_a_graph_that_saved_buffers_survives():
 def test_names_reach_into_wrapped_models(model):
     wrapped = nn.DataParallel(model) if not torch.cuda.is_available() else model
     with LayerRecorder(wrapped, ["conv"]) as recorder:
-        ((tensor,),) = recorder.record((IMAGES,))
+        ((tensor,),) = record(recorder, IMAGES)
     assert tensor.shape == (5, 4, 4, 4)
     bound = LayerRecorder(model.forward, ["conv"])
     assert bound.layers == [model.conv]

@@ -1,0 +1,152 @@
+import math
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from captum.attr import visualization as captum_visualization
+from matplotlib import pyplot as plt
+from PIL import Image, ImageSequence
+
+from captum_ssvep import TaggedSpectrum, TaggingDesign, grid, to_map
+from captum_ssvep.visualization import plot_spectrum, plot_stimulus, save_stimulus_gif
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    yield
+    plt.close("all")
+
+
+def product_spectrum():
+    design = TaggingDesign()
+    series = design.contrasts.prod(axis=1)[:, None, None] * np.array([[1.0, 2.0]])
+    return TaggedSpectrum.from_series(series, design)
+
+
+def test_the_film_strip_shows_the_frames_that_run():
+    image = torch.full((1, 1, 4, 4), 0.8)
+    figure, axes = plot_stimulus(image, n_shown=5)
+    assert len(axes) == 6
+    design = TaggingDesign()
+    for axis in axes[:-1]:
+        moment = round(float(axis.get_title().split()[0]) * 120 / 1000)
+        shown = np.asarray(axis.images[0].get_array())
+        assert shown[0, 0] == pytest.approx(0.8 * design.contrasts[moment, 0], abs=1e-6)
+        assert shown[0, 3] == pytest.approx(0.8 * design.contrasts[moment, 1], abs=1e-6)
+    curves = axes[-1].get_lines()[:2]
+    drawn = curves[0].get_ydata()
+    np.testing.assert_allclose(drawn, design.contrasts[: len(drawn), 0])
+    assert "6 Hz" in axes[-1].get_legend().get_texts()[0].get_text()
+    assert figure.canvas is not None
+
+
+def test_normalised_images_are_shown_as_they_were():
+    pixels = torch.rand(1, 3, 4, 4)
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    normalised = (pixels - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1)
+    full = TaggingDesign(phases=math.pi / 2)  # starts at full contrast
+    _, axes = plot_stimulus(normalised, full, mean=mean, std=std)
+    shown = np.asarray(axes[0].images[0].get_array())
+    np.testing.assert_allclose(shown, pixels[0].permute(1, 2, 0).numpy(), atol=1e-6)
+
+
+def test_the_gif_loops_over_one_period_below_three_flashes_a_second(tmp_path):
+    path = save_stimulus_gif(tmp_path / "stimulus.gif", torch.rand(1, 3, 8, 8), size=32)
+    with Image.open(path) as picture:
+        frames = [frame.copy() for frame in ImageSequence.Iterator(picture)]
+        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(picture)]
+        assert picture.size == (32, 32)
+        assert picture.info["loop"] == 0
+    assert len(frames) > 30
+    # One period of the paper's record, 2/3 s, holds 5 cycles of the faster tag.
+    assert 5 / (sum(durations) / 1000) < 3
+
+
+def test_the_spectrum_has_three_colours_and_every_component():
+    spectrum = product_spectrum()
+    figure, axis = plot_spectrum(spectrum, 1)
+    texts = {text.get_text() for text in axis.get_legend().get_texts()}
+    assert texts == {"harmonics of f1 = 6 Hz", "harmonics of f2 = 7.5 Hz", "intermodulations"}
+    tops = {round(line.get_xdata()[0], 3): line.get_ydata()[0] for line in axis.get_lines()[:-1]}
+    assert len(tops) == 20
+    assert tops[13.5] == pytest.approx(2 * 0.03125)
+    assert tops[6.0] == pytest.approx(2 * 0.1875)
+    assert {"f1", "f2", "f1 + f2", "f2 - f1"} <= {text.get_text() for text in axis.texts}
+    assert axis.get_xlabel() == "Frequency (Hz)"
+    same, given = plot_spectrum(spectrum, (0,), statistic="snr_db", ax=plt.figure().add_subplot())
+    assert given.get_ylabel() == "SNR (dB)"
+    assert same is given.get_figure()
+    assert figure is axis.get_figure()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((1, 8, 7, 7), (28, 28)),
+        ((1, 8, 6, 9), (24, 36)),
+        ((1, 7, 7, 8), (28, 28)),  # channels last, as Swin
+        ((1, 49, 8), (28, 28)),
+        ((1, 50, 8), (28, 28)),  # with a class token, as ViT
+        ((1, 24, 8), (16, 24)),
+    ],
+)
+def test_maps_are_what_captum_takes(shape, size):
+    result = 10 ** (6 * torch.rand(shape))
+    array = to_map(result, size)
+    assert array.shape == (*size, 1)
+    assert array.dtype == np.float32
+    assert array.flags["C_CONTIGUOUS"]
+    assert np.isfinite(array).all()
+    figure, _ = captum_visualization.visualize_image_attr(
+        array,
+        np.random.default_rng(0).random((*size, 3)),
+        method="blended_heat_map",
+        sign="positive",
+        use_pyplot=False,
+    )
+    assert figure is not None
+
+
+def test_maps_keep_their_place():
+    result = torch.zeros(2, 5, 4, 4)
+    result[1, 3, 0, 2] = 100.0
+    for layout, arranged in (
+        ("channels_first", result),
+        ("channels_last", result.movedim(1, -1)),
+        ("tokens", torch.cat([torch.ones(2, 1, 5), result.flatten(2).transpose(1, 2)], dim=1)),
+    ):
+        array = to_map(arranged, (16, 16), example=1, layout=layout)[..., 0]
+        row, column = np.unravel_index(array.argmax(), array.shape)
+        assert (row // 4, column // 4) == (0, 2)
+        assert 30 < array.max() <= 40  # dB; smoothing takes the tip off
+        assert array.min() == 0
+    single = to_map(result, (4, 4), example=1, channel=3, decibels=False)
+    assert single.max() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (torch.ones(1, 10), "no map"),
+        (torch.ones(1, 8, 4, 4), "nothing to draw"),
+        (torch.ones(1, 12, 8), "12 tokens to fill a grid"),
+    ],
+)
+def test_maps_that_cannot_be_are_refused(result, words):
+    with pytest.raises(ValueError, match=words):
+        to_map(result, (16, 16))
+
+
+def test_pictures_of_several_images_are_refused():
+    with pytest.raises(ValueError, match=r"one image.*\(2, 3, 4, 4\)"):
+        plot_stimulus(torch.rand(2, 3, 4, 4))
+
+
+def test_four_parts_are_drawn():
+    image = torch.rand(1, 3, 8, 8)
+    design = TaggingDesign.for_parts(4, max_order=2)
+    _, axes = plot_stimulus(image, design, grid(image.shape, 2, 2))
+    assert len(axes[-1].get_legend().get_texts()) == 4
