@@ -309,7 +309,7 @@ def stream_sums(
 
     def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
         shape = (n_frames, stimulus.n_examples)
-        pooled = [tensor.reshape(*shape, *tensor.shape[1:]) for tensor in map(pool, tensors)]
+        pooled = [torch.unflatten(tensor, 0, shape) for tensor in map(pool, tensors)]
         if index not in sums:
             sums[index] = [plan.new_sums(tensor[0]) for tensor in pooled]
         for tensor_sums, tensor in zip(sums[index], pooled, strict=True):

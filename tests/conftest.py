@@ -2,11 +2,13 @@
 
 import os
 import random
+from pathlib import Path
 
 import cifar
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +33,18 @@ def resnet32():
     if not os.environ.get("CAPTUM_SSVEP_DATA"):
         pytest.skip("CAPTUM_SSVEP_DATA is not set: no ResNet-32 weights")
     return cifar.load_resnet(32)
+
+
+@pytest.fixture
+def resnet18_weights(tmp_path, monkeypatch):
+    """A local file where torchvision keeps ResNet-18's downloaded weights, so that it loads them.
+
+    Untrained ones, as nothing is downloaded in tests.
+    """
+    weights = torchvision.models.ResNet18_Weights.DEFAULT
+    checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    path = checkpoints / Path(weights.url).name
+    torch.save(torchvision.models.resnet18().state_dict(), path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return path

@@ -79,6 +79,14 @@ def test_a_local_state_dict_is_loaded(tmp_path, picture):
     assert torch.equal(spectra[0].lines, spectra[1].lines)
 
 
+@pytest.mark.usefixtures("resnet18_weights")
+def test_pretrained_weights_are_the_default(tmp_path, picture):
+    arguments = ["--model", "resnet18", "--layer", "layer1", "--image", str(picture)]
+    assert main(["run", *arguments, "--out", str(tmp_path / "default")]) == 0
+    spectrum = TaggedSpectrum.load(tmp_path / "default" / "spectrum.npz")
+    assert spectrum.mean.shape == (1, 64)
+
+
 @pytest.mark.parametrize(
     ("model", "layer", "weights", "words"),
     [

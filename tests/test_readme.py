@@ -1,0 +1,34 @@
+"""The README's Python runs as it stands, block after block."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from PIL import Image
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.usefixtures("resnet18_weights")
+def test_the_examples_run(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    pixels = (255 * torch.rand(3, 250, 300)).to(torch.uint8)
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save("cat.jpg")
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), names)
+    assert names["snr"].shape == (1, 512, 7, 7)
+    assert names["spectrum"].mean.shape == (1, 512)
+    assert (tmp_path / "snr.png").stat().st_size > 5000
+    assert (tmp_path / "spectrum.npz").exists()
+
+
+def test_every_picture_is_there():
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(encoding="utf-8"))
+    assert pictures
+    assert all((README.parent / picture).exists() for picture in pictures)
