@@ -13,12 +13,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ._captum import expand_forward_args, format_forward_args, log_usage
-from ._warnings import warn_user
-from .components import Component
 from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
-from .spectrum import SpectrumPlan, TaggedSpectrum
+from .spectrum import SpectrumPlan, TaggedSpectrum, warn_of_collisions
 from .statistics import NEIGHBOUR_STATISTICS, REDUCTIONS, STATISTICS, Reduction, Statistic
 from .stimulus import Baselines, FeatureMask, FrameNoise, Inputs, Stimulus
 
@@ -227,7 +225,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         """
         design = design or TaggingDesign()
         wanted = design.components(components, max_order)
-        _warn_of_collisions(design, wanted)
+        warn_of_collisions(design, wanted)
         if noise_std < 0:
             raise ValueError(f"Expected `noise_std` of at least 0, but got {noise_std}")
         pool = _pooling_function(pooling)
@@ -330,23 +328,6 @@ def _map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor
     if isinstance(result, (list, tuple)):
         return type(result)(_map_result(item, function) for item in result)
     return function(result)
-
-
-def _warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
-    collisions = design.collisions(components)
-    if not collisions:
-        return
-    shown = [
-        f"{design.label(component)} with {'the mean' if other is None else design.label(other)}"
-        for component, other in collisions[:3]
-    ]
-    more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
-    warn_user(
-        f"Components share a line with another of no higher order and cannot be told apart: "
-        f"{', '.join(shown)}{more}. The design is collision-free to order "
-        f"{design.collision_free_order}; `TaggingDesign.for_parts` makes one for "
-        "higher orders"
-    )
 
 
 def _validate_choice(name: str, value: object, valid: Sequence[str]) -> None:

@@ -80,15 +80,16 @@ class LayerRecorder:
                 "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
                 "adds noise to the spectrum; call `model.eval()` first"
             )
-        self._stack = ExitStack()
-        self._stack.enter_context(preserved_state(roots))
-        for index, layer in enumerate(self.layers):
-            handle = (
-                layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
-                if self.layer_inputs
-                else layer.register_forward_hook(self._hook(index))
-            )
-            self._stack.callback(handle.remove)
+        with ExitStack() as stack:
+            stack.enter_context(preserved_state(roots))
+            for index, layer in enumerate(self.layers):
+                handle = (
+                    layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
+                    if self.layer_inputs
+                    else layer.register_forward_hook(self._hook(index))
+                )
+                stack.callback(handle.remove)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from . import statistics
+from ._warnings import warn_user
 from .components import Component, in_group
 from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums, FrameSchedule
@@ -92,9 +93,9 @@ class TaggedSpectrum:
                 f"Expected `series` to be finite, of shape (n_frames, N, ...) with n_frames = "
                 f"{design.n_frames}, but got shape {tuple(series.shape)}"
             )
-        plan = SpectrumPlan(
-            design, design.components(components, max_order), n_neighbors, distinct=False
-        )
+        wanted = design.components(components, max_order)
+        warn_of_collisions(design, wanted)
+        plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False)
         sums = plan.new_sums(series[0])
         sums.add(0, series)
         return plan.spectrum([sums])
@@ -410,3 +411,21 @@ class SpectrumPlan:
             neighbour_bins=self.neighbour_bins,
             neighbour_lines=lines[n_components:],
         )
+
+
+def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
+    """Warn once if components share lines with others of no higher order, naming both."""
+    collisions = design.collisions(components)
+    if not collisions:
+        return
+    shown = [
+        f"{design.label(component)} with {'the mean' if other is None else design.label(other)}"
+        for component, other in collisions[:3]
+    ]
+    more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
+    warn_user(
+        f"Components share a line with another of no higher order and cannot be told apart: "
+        f"{', '.join(shown)}{more}. The design is collision-free to order "
+        f"{design.collision_free_order}; `TaggingDesign.for_parts` makes one for "
+        "higher orders"
+    )

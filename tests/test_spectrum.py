@@ -134,7 +134,8 @@ def test_examples_are_picked_with_their_batch_dimension():
 def test_a_line_at_the_nyquist_frequency_is_counted_once():
     design = TaggingDesign((20.0, 7.5), phases=math.pi / 2)
     angles = 2 * np.pi * 20 * np.arange(240) / 120
-    spectrum = TaggedSpectrum.from_series(np.cos(3 * angles)[:, None], design, [(3, 0)])
+    with pytest.warns(UserWarning, match="3f1 with 3f1"):
+        spectrum = TaggedSpectrum.from_series(np.cos(3 * angles)[:, None], design, [(3, 0)])
     assert spectrum.amplitude((3, 0)).item() == pytest.approx(1.0)
     assert spectrum.coefficient((3, 0)).item() == pytest.approx(1.0)
     assert spectrum.explained_variance.item() == pytest.approx(1.0)
@@ -143,5 +144,6 @@ def test_a_line_at_the_nyquist_frequency_is_counted_once():
 def test_a_component_on_the_mean_holds_the_mean():
     design = TaggingDesign((10.0, 20.0))
     series = 5.0 + np.zeros((240, 1))
-    spectrum = TaggedSpectrum.from_series(series, design, [(2, -1)], n_neighbors=0)
+    with pytest.warns(UserWarning, match="2f1 - f2 with the mean"):
+        spectrum = TaggedSpectrum.from_series(series, design, [(2, -1)], n_neighbors=0)
     assert spectrum.amplitude((2, -1)).item() == pytest.approx(5.0)
