@@ -1,6 +1,8 @@
 """Frequency tagging (SSVEP) for neural networks, as a Captum layer method."""
 
-from . import components, design, spectrum, statistics, stimulus, visualization
+from . import statistics as statistics
+from . import stimulus as stimulus
+from . import visualization as visualization
 from .attribution import FrequencyTaggingAttribution
 from .components import Component
 from .design import TaggingDesign
@@ -16,14 +18,8 @@ __all__ = [
     "TaggedSpectrum",
     "TaggingDesign",
     "black",
-    "components",
-    "design",
     "grid",
     "halves",
-    "spectrum",
-    "statistics",
-    "stimulus",
     "tagged_sequence",
     "to_map",
-    "visualization",
 ]

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from urllib.error import URLError
 
 import matplotlib
 import numpy as np
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from . import digits, visualization
 from .attribution import FrequencyTaggingAttribution
 from .design import TaggingDesign
+from .layout import guess_layout, mean_of_channels
 from .spectrum import TaggedSpectrum
 from .stimulus import black
 
@@ -105,18 +108,36 @@ def run_model(name: str, layer: str, path: Path, weights: str, out: Path) -> Non
     if name not in names:
         close = ", ".join(difflib.get_close_matches(name, names)) or ", ".join(names)
         raise ValueError(f"Expected --model to name a torchvision classifier, got {name}: {close}")
-    pretrained = torchvision.models.get_model_weights(name).DEFAULT
-    preprocess = pretrained.transforms()
-    model: nn.Module = torchvision.models.get_model(
-        name, weights=pretrained if weights == "default" else None
-    ).eval()
-    if weights not in ("default", "none"):
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    preprocess = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    model = load_model(name, weights)
     with Image.open(path) as file:
         values = preprocess(file.convert("RGB"))[None]
     image = TaggedImage(values, preprocess.mean, preprocess.std)
     print(f"{path.name} through {name}, {layer}:")
     tag_image(model, layer, image, out)
+
+
+def load_model(name: str, weights: str) -> nn.Module:
+    """A torchvision classifier in eval mode, with the weights asked for."""
+    pretrained = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        model: nn.Module = torchvision.models.get_model(
+            name, weights=pretrained if weights == "default" else None
+        )
+    except URLError as error:
+        raise ValueError(
+            f"Expected to download {pretrained.url}, but could not ({error.reason}); give a state "
+            "dict with --weights PATH, or --weights none for random weights"
+        ) from None
+    if weights not in ("default", "none"):
+        try:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+        except UnpicklingError:
+            raise ValueError(
+                f"Expected --weights to be a state dict saved by torch.save, but {weights} is not"
+            ) from None
+        model.load_state_dict(state)
+    return model.eval()
 
 
 def tag_image(model: nn.Module, layer: str, image: TaggedImage, out: Path) -> None:
@@ -125,7 +146,10 @@ def tag_image(model: nn.Module, layer: str, image: TaggedImage, out: Path) -> No
     out.mkdir(parents=True, exist_ok=True)
     tagging = FrequencyTaggingAttribution(model, layer)
     channels = tagging.spectrum(
-        image.values, baselines=image.baselines, design=design, pooling=mean_of_channels
+        image.values,
+        baselines=image.baselines,
+        design=design,
+        pooling=lambda activations: mean_of_channels(activations, guess_layout(activations)),
     )
     neurons = tagging.spectrum(
         image.values, baselines=image.baselines, design=design, components=SHOWN, n_neighbors=0
@@ -149,22 +173,14 @@ def tag_image(model: nn.Module, layer: str, image: TaggedImage, out: Path) -> No
     # The channel that combines the halves most is the one with all three colours to show.
     channel = int(channels.amplitude((1, 1))[0].argmax())
     spectrum, axis = visualization.plot_spectrum(channels, channel)
-    axis.set_title(f"Channel {channel} of {layer}")
+    axis.set_title(f"Channel {channel} of {layer}, the strongest at f1 + f2")
     _save(spectrum, out / "spectrum.png")
     written = ["spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png"]
     if neurons.mean.dim() > 2:
         _save(plot_maps(neurons, image), out / "maps.png")
         written.append("maps.png")
-    print(f"Written to {out}: {', '.join(written)}\n")
-
-
-def mean_of_channels(activations: Tensor) -> Tensor:
-    """Mean of every channel over space or tokens, shape ``(N, channels)``."""
-    if activations.dim() == 2:
-        return activations
-    if visualization.guess_layout(activations) == "channels_first":
-        return activations.flatten(2).mean(dim=2)
-    return activations.flatten(1, -2).mean(dim=1)
+    print(f"Written to {out}: {', '.join(written)}")
+    print("" if "maps.png" in written else f"No maps: {layer} has no spatial dimensions.\n")
 
 
 def strongest_channels(channels: TaggedSpectrum) -> str:
@@ -176,15 +192,19 @@ def strongest_channels(channels: TaggedSpectrum) -> str:
         share = channels.reduce([component], "variance_share")[0]
         strongest = amplitude.topk(min(N_STRONGEST, len(amplitude))).indices.tolist()
         title = f"{design.label(component)} = {design.frequency(component):g} Hz"
+        present = channels.snr(component)[0] > 1
         columns.append(
             [f"{title:^26}", f"{'channel':>7} {'amplitude':>10} {'share':>7}"]
-            + [f"{c:>7} {amplitude[c]:>10.4g} {share[c]:>7.1%}" for c in strongest]
+            + [
+                f"{c:>7} {amplitude[c]:>10.4g} {share[c]:>7.1%}" if present[c] else f"{'-':>26}"
+                for c in strongest
+            ]
         )
     rows = ["   |  ".join(row).rstrip() for row in zip(*columns, strict=True)]
     return "\n".join(
         [
             f"The {len(rows) - 2} channels of {channels.mean.shape[1]} that answer most (amplitude "
-            "of the channel's mean activation,\nshare of its variance; "
+            "of the channel's mean activation,\nshare of its variance; - is below rounding; "
             f"{design.n_distinct_frames} frames):",
             *rows,
         ]
@@ -197,24 +217,32 @@ def plot_maps(neurons: TaggedSpectrum, image: TaggedImage) -> Figure:
     picture = visualization.to_pixels(image.values, image.mean, image.std)[0]
     if picture.ndim == 2:
         picture = np.repeat(picture[:, :, None], 3, axis=2)
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(12, 3.7), layout="constrained")
     axes[0].imshow(picture)
     axes[0].axvline(width // 2 - 0.5, color="0.5", linestyle="--", linewidth=1)
     axes[0].set_title("image: left f1, right f2")
     axes[0].set_axis_off()
     for axis, component, cmap in zip(axes[1:], SHOWN, ("Reds", "Greens", "Blues"), strict=True):
         amplitude = neurons.amplitude(component)
+        title = f"{neurons.design.label(component)} = {neurons.design.frequency(component):g} Hz"
+        if neurons.snr(component).max() <= 1:
+            axis.set_title(f"{title}: none")
+            axis.set_axis_off()
+            continue
         captum_visualization.visualize_image_attr(
-            visualization.to_map(amplitude, (height, width), reduction="energy", decibels=False),
+            visualization.to_map(amplitude, (height, width), reduction="energy"),
             picture,
             method="blended_heat_map",
             sign="positive",
             plt_fig_axis=(figure, axis),
             cmap=cmap,
             alpha_overlay=0.7,
-            title=f"{neurons.design.label(component)} = {neurons.design.frequency(component):g} Hz",
+            title=title,
             use_pyplot=False,
         )
+    figure.supxlabel(
+        "amplitude, root of the sum of squares over channels; each map on its own scale"
+    )
     return figure
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
@@ -15,9 +16,17 @@ from tqdm.auto import tqdm
 from ._captum import expand_forward_args, format_forward_args, log_usage
 from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums
+from .layout import guess_layout, mean_of_channels
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
 from .spectrum import SpectrumPlan, TaggedSpectrum, warn_of_collisions
-from .statistics import NEIGHBOUR_STATISTICS, REDUCTIONS, STATISTICS, Reduction, Statistic
+from .statistics import (
+    NEIGHBOUR_STATISTICS,
+    REDUCTIONS,
+    STATISTICS,
+    Reduction,
+    Statistic,
+    unknown_choice,
+)
 from .stimulus import Baselines, FeatureMask, FrameNoise, Inputs, Stimulus
 
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
@@ -124,12 +133,13 @@ class FrequencyTaggingAttribution(LayerAttribution):
                 ``"variance_share"``; see `statistics`. Default: ``"snr"``
             reduction (str, optional): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"`` over the
                 components. Default: ``"mean"``
-            n_neighbors (int, optional): Bins on each side of a line that count as its noise.
-                Default: 2
+            n_neighbors (int, optional): Bins on each side of a line that count as its noise, if
+                there is any. Default: 2
             noise_std (float, optional): Standard deviation of Gaussian noise added to every
                 element of every frame, in units of the input. Without it SNR is the amplitude in
-                units of the rounding floor; with it, it has the null distribution of EEG (2.33,
-                3.26 and 4.79 at 5, 1 and 0.1 %), and all ``n_frames`` run. Default: 0.0
+                units of the rounding floor; with it, and with a single component, it has the null
+                distribution of EEG (2.33, 3.26 and 4.79 at 5, 1 and 0.1 %), and all ``n_frames``
+                run. Default: 0.0
             seed (int, optional): Seed of that noise. Default: 0
 
         Returns:
@@ -152,8 +162,12 @@ class FrequencyTaggingAttribution(LayerAttribution):
         """
         design = design or TaggingDesign()
         wanted = design.components(components)
-        _validate_choice("statistic", statistic, STATISTICS)
-        _validate_choice("reduction", reduction, REDUCTIONS)
+        for name, value, valid in (
+            ("statistic", statistic, STATISTICS),
+            ("reduction", reduction, REDUCTIONS),
+        ):
+            if value not in valid:
+                raise unknown_choice(name, value, valid)
         spectra = self.spectrum(
             inputs,
             baselines,
@@ -206,7 +220,8 @@ class FrequencyTaggingAttribution(LayerAttribution):
             max_order (int, optional): Highest order of a group of components. Default: 4
             pooling (str or callable, optional): ``"channel"`` averages each channel (dimension 1)
                 over space before the Fourier sums; a function maps the activations to any tensor
-                with the batch first, as for tokens ``lambda tokens: tokens.mean(1)``. Default: None
+                with the batch first, as for the tokens of a ViT ``lambda x: x.mean(1)``.
+                Default: None
 
         Returns:
             TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as in `attribute`.
@@ -226,11 +241,12 @@ class FrequencyTaggingAttribution(LayerAttribution):
         design = design or TaggingDesign()
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
-        if noise_std < 0:
-            raise ValueError(f"Expected `noise_std` of at least 0, but got {noise_std}")
+        if not 0 <= noise_std < math.inf:
+            raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
         pool = _pooling_function(pooling)
         stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
-        plan = SpectrumPlan(design, wanted, n_neighbors, distinct=noise_std == 0)
+        # Without noise, all that neighbours can hold is components of higher order.
+        plan = SpectrumPlan(design, wanted, n_neighbors if noise_std else 0, distinct=not noise_std)
         frames_per_pass, examples_per_pass = _rows_per_pass(
             stimulus.n_examples, perturbations_per_eval, internal_batch_size
         )
@@ -263,6 +279,12 @@ class FrequencyTaggingAttribution(LayerAttribution):
                         FrameNoise(block.inputs, noise_std, seed) if noise_std else None,
                         bar,
                     )
+                )
+        for name, *layer_blocks in zip(recorder.names, *blocks, strict=True):
+            if not all(sums.is_finite for block in layer_blocks for sums in block):
+                raise ValueError(
+                    f"Expected layer {name} to give finite activations, but got NaN or infinity; "
+                    "choose a layer in front of the one that makes them"
                 )
         results = [
             tuple(plan.spectrum(sums) for sums in zip(*layer_blocks, strict=True))
@@ -309,9 +331,12 @@ def stream_sums(
         shape = (n_frames, stimulus.n_examples)
         pooled = [torch.unflatten(tensor, 0, shape) for tensor in map(pool, tensors)]
         if index not in sums:
-            sums[index] = [plan.new_sums(tensor[0]) for tensor in pooled]
-        for tensor_sums, tensor in zip(sums[index], pooled, strict=True):
-            tensor_sums.add(start, tensor)
+            sums[index] = [
+                plan.new_sums(reduced[0], torch.finfo(tensor.dtype).eps)
+                for reduced, tensor in zip(pooled, tensors, strict=True)
+            ]
+        for tensor_sums, reduced in zip(sums[index], pooled, strict=True):
+            tensor_sums.add(start, reduced)
 
     for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
         n_frames = stop - start
@@ -330,23 +355,37 @@ def _map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor
     return function(result)
 
 
-def _validate_choice(name: str, value: object, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
-
-
 def _pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor]:
     if pooling is None:
         return lambda activations: activations
     if callable(pooling):
-        return pooling
+        return partial(_pooled, pooling)
     if pooling != "channel":
         raise ValueError(
             f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
         )
-    return lambda activations: (
-        activations.flatten(2).mean(dim=2) if activations.dim() > 2 else activations
-    )
+    return _mean_of_channels
+
+
+def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
+    pooled = pooling(activations)
+    if not isinstance(pooled, Tensor) or pooled.shape[:1] != activations.shape[:1]:
+        raise ValueError(
+            f"Expected `pooling` to keep the batch of {len(activations)} on dimension 0, but it "
+            f"gave {tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__}"
+        )
+    return pooled
+
+
+def _mean_of_channels(activations: Tensor) -> Tensor:
+    if activations.dim() == 3 or guess_layout(activations) == "channels_last":
+        raise ValueError(
+            "Expected a layer whose channels are dimension 1 for pooling='channel', but with shape "
+            f"{tuple(activations.shape)} they may be last, as in transformers; pass a function, "
+            "such as pooling=lambda x: x.flatten(1, -2).mean(1), or .flatten(2).mean(2) if they "
+            "are not"
+        )
+    return mean_of_channels(activations, "channels_first")
 
 
 def _rows_per_pass(

@@ -115,8 +115,8 @@ def integer_vectors(n_parts: int, max_order: int) -> NDArray[np.int64]:
         >>> integer_vectors(2, 1).tolist()
         [[-1, 0], [0, -1], [0, 0], [0, 1], [1, 0]]
     """
-    if n_parts == 0:
-        vectors = np.zeros((1, 0), dtype=np.int64)
+    if n_parts == 1:
+        vectors = np.arange(-max_order, max_order + 1)[:, None]
     else:
         blocks = []
         for first in range(-max_order, max_order + 1):

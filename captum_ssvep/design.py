@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ from .fourier import FrameSchedule
 Waveform = Literal["sine", "triangle"]
 ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
 
-# Orders a noise neighbour must not hold: what the components "all" reach by default.
-OCCUPIED_ORDER = 4
 # Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
 CYCLE_TOLERANCE = 1e-6
 
@@ -82,11 +80,9 @@ class TaggingDesign:
 
     def __post_init__(self) -> None:
         frequencies = _floats(self.frequencies, "frequencies")
-        phases = (
-            _floats(self.phases, "phases")
-            if isinstance(self.phases, Sequence)
-            else _floats([self.phases], "phases") * len(frequencies)
-        )
+        phases = _floats(np.atleast_1d(np.asarray(self.phases, dtype=object)), "phases")
+        if np.ndim(self.phases) == 0:
+            phases *= len(frequencies)
         object.__setattr__(self, "frequencies", frequencies)
         object.__setattr__(self, "phases", phases)
         object.__setattr__(self, "contrast", _floats(self.contrast, "contrast"))
@@ -100,13 +96,17 @@ class TaggingDesign:
     def _validate_record(self) -> None:
         if isinstance(self.n_frames, bool) or not isinstance(self.n_frames, (int, np.integer)):
             raise TypeError(f"Expected `n_frames` to be an integer, but got {self.n_frames!r}")
+        object.__setattr__(self, "n_frames", int(self.n_frames))
         if self.n_frames < 3 or self.sampling_rate <= 0:
             raise ValueError(
                 "Expected at least 3 `n_frames` and a positive `sampling_rate`, but got "
                 f"{self.n_frames} and {self.sampling_rate:g}"
             )
-        if not self.frequencies:
-            raise ValueError("Expected `frequencies` to hold one tag per part, but got none")
+        if not self.frequencies or min(self.frequencies) <= 0:
+            raise ValueError(
+                "Expected `frequencies` to hold one tag above 0 Hz per part, but got "
+                f"{self.frequencies or 'none'}; an id of -1 in the mask marks what does not flicker"
+            )
         if len(self._phases) != self.n_parts:
             raise ValueError(
                 f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
@@ -130,12 +130,11 @@ class TaggingDesign:
         complaints = []
         for frequency in self.frequencies:
             cycles = frequency / resolution
-            if not 0 < cycles < self.n_frames / 2:
+            if cycles >= self.n_frames / 2:
                 complaints.append(
-                    f"Expected `frequencies` to lie above 0 Hz and below the Nyquist frequency "
+                    f"Expected `frequencies` to lie below the Nyquist frequency "
                     f"({self.sampling_rate / 2:g} Hz at {self.sampling_rate:g} Hz), but got "
-                    f"{frequency:g} Hz; nearest: "
-                    f"{(resolution if cycles <= 0 else highest * resolution):g}"
+                    f"{frequency:g} Hz; nearest: {highest * resolution:g}"
                 )
             elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
                 nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
@@ -232,16 +231,16 @@ class TaggingDesign:
         """Frames to run for one record.
 
         Args:
-            distinct (bool, optional): Merge moments whose contrasts agree to 1e-12, which is exact
-                for a deterministic network; False gives every moment a frame of its own.
-                Default: True
+            distinct (bool, optional): Merge moments whose contrasts agree to 1e-12 of the range,
+                which is exact for a deterministic network; False gives every moment a frame of its
+                own. Default: True
         """
         if not distinct:
             return FrameSchedule(self.contrasts, np.arange(self.n_frames))
         # Adding zero turns -0.0 into 0.0, which np.unique would keep apart.
-        rounded = np.round(self.contrasts, 12) + 0.0
-        contrasts, moments = np.unique(rounded, axis=0, return_inverse=True)
-        return FrameSchedule(contrasts, moments.reshape(-1))
+        rounded = np.round(self.contrasts / np.abs(self.contrast).max(), 12) + 0.0
+        _, first, moments = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+        return FrameSchedule(self.contrasts[first], moments.reshape(-1))
 
     @cached_property
     def n_distinct_frames(self) -> int:
@@ -271,7 +270,12 @@ class TaggingDesign:
         """
         if isinstance(selection, str):
             return enumerate_components(selection, self.n_parts, max_order)
-        components = tuple(Component(entries) for entries in selection)
+        if any(isinstance(entries, int) for entries in selection):
+            raise TypeError(
+                "Expected `components` to be a group's name or a sequence of integer tuples, but "
+                f"got {selection!r}; a single component is written [(1, 1)]"
+            )
+        components = tuple(map(Component, selection))
         wrong = [component for component in components if len(component) != self.n_parts]
         if not components or wrong:
             raise ValueError(
@@ -356,18 +360,19 @@ class TaggingDesign:
                 found.append((component, Component(lowest) if any(lowest) else None))
         return found
 
-    @cached_property
-    def _free_bins(self) -> NDArray[np.int64]:
-        lines = integer_vectors(self.n_parts, OCCUPIED_ORDER) @ np.asarray(self.bins)
-        folded = np.abs((lines + self.n_frames // 2) % self.n_frames - self.n_frames // 2)
-        return np.setdiff1d(np.arange(1, (self.n_frames + 1) // 2), folded)
-
-    def neighbours(self, component: Sequence[int], n_neighbors: int = 2) -> tuple[int, ...]:
-        """Bins around a component's line that hold no component to order 4: its noise.
+    def neighbours(
+        self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
+    ) -> tuple[int, ...]:
+        """Bins around a component's line that hold no component: its noise.
 
         The nearest ``n_neighbors`` on each side, strictly between the mean and the Nyquist line;
         what one side lacks at the edge of the spectrum the other provides, so that the number, and
         with it the null distribution of the SNR, stays.
+
+        Args:
+            component (sequence of int): The component.
+            n_neighbors (int, optional): Bins on each side. Default: 2
+            max_order (int, optional): Components of up to this order are kept out. Default: 4
 
         Raises:
             ValueError: If fewer than ``2 * n_neighbors`` bins are free.
@@ -378,19 +383,26 @@ class TaggingDesign:
             (10, 11, 13, 14)
         """
         line = self.bin(component)
-        free = self._free_bins[self._free_bins != line]
+        free = self._free_bins(max_order)
+        free = free[free != line]
         if n_neighbors < 1 or len(free) < 2 * n_neighbors:
             raise ValueError(
                 f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
-                f"components, but got {n_neighbors} and {len(free)} free bins in {self.n_frames} "
-                f"frames; {3 * self.n_frames} frames with the same tags have enough, at no cost"
+                f"components to order {max_order}, but got {n_neighbors} and {len(free)} free bins "
+                f"in {self.n_frames} frames; {3 * self.n_frames} frames with the same tags have "
+                "more, and n_neighbors=0 does without"
             )
         split = int(np.searchsorted(free, line))
         start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
         return tuple(free[start : start + 2 * n_neighbors].tolist())
 
+    def _free_bins(self, max_order: int) -> NDArray[np.int64]:
+        lines = integer_vectors(self.n_parts, max_order) @ np.asarray(self.bins)
+        folded = np.abs((lines + self.n_frames // 2) % self.n_frames - self.n_frames // 2)
+        return np.setdiff1d(np.arange(1, (self.n_frames + 1) // 2), folded)
 
-def _floats(values: Sequence[float], name: str) -> tuple[float, ...]:
+
+def _floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
     """Finite floats, or an error that names the argument."""
     try:
         floats = tuple(float(value) for value in values)

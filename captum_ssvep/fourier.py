@@ -62,17 +62,18 @@ class FourierSums:
             the record that shows each frame; shape ``(2 * len(bins) + 1, frames)``, double.
         n_frames (int): Frames in the record.
         reference (Tensor): Activations of any one frame, shape ``(N, *neuron)``.
+        eps (float): Relative rounding of the activations, before any pooling.
     """
 
     def __init__(
-        self, bins: Sequence[int], weights: Tensor, n_frames: int, reference: Tensor
+        self, bins: Sequence[int], weights: Tensor, n_frames: int, reference: Tensor, eps: float
     ) -> None:
         # Half precision would lose the sums; double is kept.
         dtype = torch.promote_types(reference.dtype, torch.float32)
         self.bins = tuple(bins)
         self.n_frames = n_frames
         self._shape = reference.shape
-        self._eps = torch.finfo(reference.dtype).eps
+        self._eps = eps
         self._weights = weights.to(dtype).to(reference.device)
         self._reference = reference.to(dtype, copy=True).flatten()
         self._sums = self._reference.new_zeros(len(weights), len(self._reference))
@@ -113,6 +114,11 @@ class FourierSums:
     def variance(self) -> Tensor:
         """Variance over the record, shape ``(N, *neuron)``."""
         return (self._squares - self._sums[-1].square()).clamp(min=0).reshape(self._shape)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all activations were."""
+        return bool(self._largest.isfinite().all())
 
     def floor(self) -> Tensor:
         """Amplitude that rounding alone can make, per example, shape ``(N,)``."""

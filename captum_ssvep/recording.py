@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,7 +73,8 @@ class LayerRecorder:
         self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
-        roots = self.layers if self.root is None else [self.root]
+        in_sight = _modules_in_sight(self.forward_func) if self.root is None else [self.root]
+        roots = [*in_sight, *self.layers]
         # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
         leaves = [m for root in roots for m in root.modules() if not list(m.children())]
         if any(leaf.training for leaf in leaves):
@@ -151,7 +153,7 @@ class LayerRecorder:
 
     def _pre_hook(self, index: int) -> Callable[[nn.Module, Any, dict[str, Any]], None]:
         def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            self._save(index, module, (*args, *kwargs.values()))
+            self._save(index, module, args if floating_tensors(args) else kwargs)
 
         return hook
 
@@ -206,34 +208,36 @@ def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
         >>> norm.num_batches_tracked.item()
         0
     """
-    modules = [module for root in roots for module in root.modules()]
+    modules = dict.fromkeys(module for root in roots for module in root.modules())
     buffers = [
-        (module, name, buffer, buffer.clone())
+        (module, name, buffer, None if buffer is None else buffer.clone())
         for module in modules
-        for name, buffer in module.named_buffers(recurse=False)
+        for name, buffer in module._buffers.items()
     ]
-    parameters = (parameter for root in roots for parameter in root.parameters())
-    cuda = {p.device.index for p in parameters if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(cuda)):
+    # An accelerator that nobody has used yet is left asleep.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count() if used else 0)):
         try:
             yield
         finally:
             for module, name, buffer, before in buffers:
                 module._buffers[name] = buffer
                 # Untouched ones are left alone: writing would break a graph that saved them.
-                if not torch.equal(buffer, before):
+                if buffer is not None and before is not None and not torch.equal(buffer, before):
                     with torch.no_grad():
                         buffer.copy_(before)
 
 
 def floating_tensors(value: Any) -> tuple[Tensor, ...]:
-    """All floating tensors in a nest of tuples, lists and mappings, in order; None is skipped.
+    """The floating tensors of a tuple, list or mapping, in order; of deeper ones if it has none.
 
     Examples::
 
-        >>> state = (torch.zeros(1), (torch.zeros(2), None))
-        >>> [len(tensor) for tensor in floating_tensors(state)]
-        [1, 2]
+        >>> state = (torch.zeros(2, 3), (torch.zeros(1, 2), None))  # as of an LSTM
+        >>> [tensor.shape for tensor in floating_tensors(state)]
+        [torch.Size([2, 3])]
+        >>> [len(tensor) for tensor in floating_tensors({"a": None, "b": (torch.zeros(5),)})]
+        [5]
     """
     if isinstance(value, Tensor):
         return (value,) if value.is_floating_point() else ()
@@ -241,7 +245,8 @@ def floating_tensors(value: Any) -> tuple[Tensor, ...]:
         value = tuple(value.values())
     if not isinstance(value, (tuple, list)):
         return ()
-    return tuple(tensor for item in value for tensor in floating_tensors(item))
+    tensors = tuple(t for t in value if isinstance(t, Tensor) and t.is_floating_point())
+    return tensors or tuple(tensor for item in value for tensor in floating_tensors(item))
 
 
 def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
@@ -249,6 +254,16 @@ def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
     root = getattr(forward_func, "__self__", forward_func)
     _refuse_jitted(root)
     return root if isinstance(root, nn.Module) else None
+
+
+def _modules_in_sight(forward_func: ForwardFunction) -> list[nn.Module]:
+    """Modules that a plain function refers to, as ``lambda x: model(x)[0]`` does to ``model``."""
+    try:
+        seen = inspect.getclosurevars(forward_func)
+    except TypeError:  # a callable object, not a function
+        return []
+    values = (*seen.nonlocals.values(), *seen.globals.values())
+    return [value for value in values if isinstance(value, nn.Module)]
 
 
 def _refuse_jitted(module: object) -> None:

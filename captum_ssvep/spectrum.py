@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +37,9 @@ class TaggedSpectrum:
         variance (Tensor or None): Variance over the record, likewise; None for a sum of spectra,
             which does not determine it.
         floor (Tensor): Amplitude that rounding alone can make, shape ``(N,)``.
-        n_neighbors (int): Bins on each side of a line that count as its noise.
-        neighbour_bins (tuple[int, ...]): Neighbours that do not vanish by construction.
+        n_neighbors (int): Bins on each side of a line that count as its noise; 0 without noise,
+            where all that they could hold is components of higher order.
+        neighbour_bins (tuple[int, ...]): All neighbours of the components.
         neighbour_lines (Tensor): Their Fourier sums, shape ``(neighbour_bins, N, *neuron)``.
 
     Examples::
@@ -85,7 +87,7 @@ class TaggedSpectrum:
             ValueError: If the series is not finite or does not have one row per frame.
             TypeError: If the series is not real numbers.
         """
-        series = torch.as_tensor(series)
+        series = torch.as_tensor(series).detach()
         if not series.is_floating_point():
             raise TypeError(f"Expected `series` of a floating dtype, but got {series.dtype}")
         if series.dim() < 2 or len(series) != design.n_frames or not series.isfinite().all():
@@ -96,7 +98,7 @@ class TaggedSpectrum:
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
         plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False)
-        sums = plan.new_sums(series[0])
+        sums = plan.new_sums(series[0], torch.finfo(series.dtype).eps)
         sums.add(0, series)
         return plan.spectrum([sums])
 
@@ -120,8 +122,14 @@ class TaggedSpectrum:
         Raises:
             ValueError: If a component is not in the spectrum, or a name is unknown.
         """
-        values = [self._statistic(c, statistic) for c in self._select(components)]
-        return statistics.reduce(torch.stack(values), reduction)
+        # Decibels come last: neither their sum nor their energy means anything.
+        in_decibels = statistic == "snr_db"
+        values = [
+            self._statistic(component, "snr" if in_decibels else statistic)
+            for component in self._select(components)
+        ]
+        reduced = statistics.reduce(torch.stack(values), reduction)
+        return statistics.decibels(reduced) if in_decibels else reduced
 
     def amplitude(self, component: Sequence[int]) -> Tensor:
         """Peak amplitude of a component, in units of the activation, shape ``(N, *neuron)``."""
@@ -157,6 +165,11 @@ class TaggedSpectrum:
 
     def interaction(self, parts: Sequence[int]) -> Tensor:
         """Share of the variance that exactly these parts explain together."""
+        if isinstance(parts, int):
+            raise TypeError(
+                f"Expected `parts` to be several, as in (0, 1), but got {parts}; what one part "
+                "explains alone is `first_order`"
+            )
         wanted = tuple(sorted(parts))
         return self._share([c for c in self.components if c.parts == wanted])
 
@@ -192,8 +205,6 @@ class TaggedSpectrum:
         match statistic:
             case "snr":
                 return self.snr(component)
-            case "snr_db":
-                return statistics.decibels(self.snr(component))
             case "amplitude":
                 return self.amplitude(component)
             case "coefficient":
@@ -208,10 +219,7 @@ class TaggedSpectrum:
                 )
             case "variance_share":
                 return self._variance_share(component)
-        raise ValueError(
-            f"Expected `statistic` to be one of {', '.join(statistics.STATISTICS)}, but got "
-            f"{statistic!r}"
-        )
+        raise statistics.unknown_choice("statistic", statistic, statistics.STATISTICS)
 
     def _variance_share(self, component: Component) -> Tensor:
         if self.variance is None:
@@ -219,9 +227,11 @@ class TaggedSpectrum:
                 "Expected a spectrum with its variance, but this is a sum of spectra, which does "
                 "not determine it; take shares before summing"
             )
-        # A line at the Nyquist frequency has no mirror image that holds the other half.
-        halving = 2 if self._has_mirror(self.design.bin(component)) else 1
-        power = self.amplitude(component).square() / halving
+        line = self.design.bin(component)
+        # A line at the Nyquist frequency has no mirror image that holds the other half of its
+        # power; one at zero holds the mean, which does not vary.
+        halving = 2 if self._has_mirror(line) else 1
+        power = self.amplitude(component).square() / halving * (line > 0)
         return statistics.variance_share(power, self.variance, self._broadcast_floor)
 
     def _line(self, component: Sequence[int]) -> Tensor:
@@ -241,30 +251,30 @@ class TaggedSpectrum:
         return (2 if self._has_mirror(self.design.bin(component)) else 1) / self.design.n_frames
 
     def _neighbours(self, component: Sequence[int]) -> Tensor:
-        """Amplitudes of the line's neighbours, shape ``(n, N, *neuron)``; n is 0 if all vanish."""
-        bins = self.design.neighbours(component, self.n_neighbors) if self.n_neighbors else ()
-        amplitudes = self.neighbour_lines.new_zeros(
-            (len(bins), *self.mean.shape), dtype=self.mean.dtype
-        )
-        if not set(bins) & set(self.neighbour_bins):
-            return amplitudes[:0]
-        for row, line in enumerate(bins):
-            if line in self.neighbour_bins:
-                fourier_sum = self.neighbour_lines[self.neighbour_bins.index(line)]
-                amplitudes[row] = fourier_sum.abs() * 2 / self.design.n_frames
-        return amplitudes
+        """Amplitudes of the line's neighbours, shape ``(2 * n_neighbors, N, *neuron)``."""
+        bins = neighbours_of(component, self.components, self.design, self.n_neighbors)
+        rows = [self.neighbour_bins.index(line) for line in bins]
+        return self.neighbour_lines[rows].abs() * 2 / self.design.n_frames
 
     @property
     def _broadcast_floor(self) -> Tensor:
         return self.floor.reshape(-1, *[1] * (self.mean.dim() - 1))
 
+    def __repr__(self) -> str:
+        tags = ", ".join(f"{frequency:g}" for frequency in self.design.frequencies)
+        highest = max(component.order for component in self.components)
+        return (
+            f"TaggedSpectrum({len(self.components)} components to order {highest}, tags {tags} Hz, "
+            f"shape {tuple(self.mean.shape)}, {self.mean.dtype}, {self.mean.device})"
+        )
+
     def __len__(self) -> int:
         return len(self.mean)
 
-    def __getitem__(self, examples: int | slice | Tensor) -> TaggedSpectrum:
+    def __getitem__(self, examples: int | np.integer[Any] | slice | Tensor) -> TaggedSpectrum:
         """The spectrum of some examples; a single index keeps the batch dimension, of size 1."""
-        if isinstance(examples, int):
-            example = range(len(self))[examples]  # negative from the end; IndexError beyond
+        if isinstance(examples, (int, np.integer)):
+            example = range(len(self))[int(examples)]  # negative from the end; IndexError beyond
             examples = slice(example, example + 1)
         return replace(
             self,
@@ -285,6 +295,11 @@ class TaggedSpectrum:
                     f"Expected spectra with the same {name} to add, but got "
                     f"{getattr(self, name)} and {getattr(other, name)}"
                 )
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(
+                f"Expected spectra of the same shape to add, but got {tuple(self.mean.shape)} and "
+                f"{tuple(other.mean.shape)}"
+            )
         return replace(
             self,
             lines=self.lines + other.lines,
@@ -329,9 +344,8 @@ class TaggedSpectrum:
             ValueError: If the file lacks an array that `save` writes.
         """
         with np.load(path, allow_pickle=False) as archive:
-            missing = {"lines", "components", "design", "n_neighbors", "neighbour_bins"} - set(
-                archive
-            )
+            written = {"components", "design", "n_neighbors", "neighbour_bins", *_TENSORS}
+            missing = written - {"variance"} - set(archive)
             if missing:
                 raise ValueError(
                     f"Expected a file written by `TaggedSpectrum.save`, but {path} lacks "
@@ -374,13 +388,12 @@ class SpectrumPlan:
 
     @cached_property
     def neighbour_bins(self) -> tuple[int, ...]:
-        """Neighbours of all components, without those that vanish in this schedule."""
-        if not self.n_neighbors:
-            return ()
-        nearby = [self.design.neighbours(c, self.n_neighbors) for c in self.components]
-        bins = sorted({line for bins in nearby for line in bins})
-        weights = self.schedule.fourier_weights(bins)
-        return tuple(line for line, row in zip(bins, weights, strict=True) if row.any())
+        """Neighbours of all components."""
+        nearby = (
+            neighbours_of(component, self.components, self.design, self.n_neighbors)
+            for component in self.components
+        )
+        return tuple(sorted({line for bins in nearby for line in bins}))
 
     @cached_property
     def _bins(self) -> tuple[int, ...]:
@@ -392,9 +405,9 @@ class SpectrumPlan:
         share = self.schedule.counts[None] / self.design.n_frames
         return torch.from_numpy(np.concatenate([lines.real, lines.imag, share]))
 
-    def new_sums(self, reference: Tensor) -> FourierSums:
+    def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
         """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
-        return FourierSums(self._bins, self._weights, self.design.n_frames, reference)
+        return FourierSums(self._bins, self._weights, self.design.n_frames, reference, eps)
 
     def spectrum(self, blocks: Sequence[FourierSums]) -> TaggedSpectrum:
         """The spectrum of sums over successive blocks of examples."""
@@ -413,6 +426,18 @@ class SpectrumPlan:
         )
 
 
+def neighbours_of(
+    component: Sequence[int],
+    components: Sequence[Component],
+    design: TaggingDesign,
+    n_neighbors: int,
+) -> tuple[int, ...]:
+    """Noise bins of a component, free of all others that are read and of those to order 4."""
+    if not n_neighbors:
+        return ()
+    return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
+
+
 def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
     """Warn once if components share lines with others of no higher order, naming both."""
     collisions = design.collisions(components)
@@ -426,6 +451,6 @@ def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -
     warn_user(
         f"Components share a line with another of no higher order and cannot be told apart: "
         f"{', '.join(shown)}{more}. The design is collision-free to order "
-        f"{design.collision_free_order}; `TaggingDesign.for_parts` makes one for "
-        "higher orders"
+        f"{design.collision_free_order}: ask for components to that `max_order`, or make a design "
+        "for a higher one with `TaggingDesign.for_parts`"
     )

@@ -6,6 +6,7 @@ the face-categorisation literature) differ in window and in amplitude against po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -143,9 +144,12 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
         return values.amax(dim=0)
     if reduction == "energy":
         return values.square().sum(dim=0).sqrt()
-    raise ValueError(
-        f"Expected `reduction` to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}"
-    )
+    raise unknown_choice("reduction", reduction, REDUCTIONS)
+
+
+def unknown_choice(name: str, value: object, valid: Sequence[str]) -> ValueError:
+    """The error for a string argument that is none of the valid ones."""
+    return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
 
 
 def neighbour_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> Tensor:

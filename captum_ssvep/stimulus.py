@@ -18,6 +18,7 @@ Baselines = Tensor | float | tuple[Tensor | float, ...] | None
 FeatureMask = Tensor | tuple[Tensor, ...] | None
 
 UNTAGGED = -1
+INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def halves(shape: Sequence[int], dim: int = -1) -> Tensor:
@@ -275,7 +276,7 @@ def _default_mask(tensor: Tensor, design: TaggingDesign) -> Tensor:
 
 
 def _validated_mask(mask: object, tensor: Tensor) -> Tensor:
-    if not isinstance(mask, Tensor) or mask.is_floating_point() or mask.is_complex():
+    if not isinstance(mask, Tensor) or mask.dtype not in INTEGER_DTYPES:
         raise TypeError(
             "Expected `feature_mask` to be an integer tensor of part ids, but got "
             f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}"
@@ -302,16 +303,19 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     )
     if not fits:
         raise ValueError(
-            f"Expected `{name}` to broadcast to the input's shape {tuple(tensor.shape)}, but got "
-            f"shape {tuple(value.shape)}"
+            f"Expected `{name}` to broadcast to the input's shape {tuple(tensor.shape)}, examples "
+            f"first, but got shape {tuple(value.shape)}"
         )
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 
 
 def _validate_parts(masks: tuple[Tensor, ...], design: TaggingDesign) -> None:
-    present = {part for mask in masks for part in torch.unique(mask).tolist()} - {UNTAGGED}
     expected = set(range(design.n_parts))
-    if present != expected:
+    for example in range(max(len(mask) for mask in masks)):
+        shown = [mask[example % len(mask)] for mask in masks]
+        present = {part for mask in shown for part in torch.unique(mask).tolist()} - {UNTAGGED}
+        if present == expected:
+            continue
         unknown, empty = sorted(present - expected), sorted(expected - present)
         raise ValueError(
             f"Expected the ids of `feature_mask` to be 0 to {design.n_parts - 1}, one per tag, or "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -19,11 +18,10 @@ from torch import Tensor
 from . import statistics
 from .components import Component
 from .design import TaggingDesign
+from .layout import Layout, guess_layout
 from .spectrum import TaggedSpectrum
 from .statistics import Statistic
-from .stimulus import Baselines, FeatureMask, tagged_sequence
-
-Layout = Literal["channels_first", "channels_last", "tokens"]
+from .stimulus import Baselines, FeatureMask, Stimulus
 
 # The paper's Fig. 4: red f1, green f2, blue intermodulations; further parts follow.
 PART_COLORS = (
@@ -79,16 +77,16 @@ def plot_stimulus(
         ValueError: If the input is not one image.
     """
     design = design or TaggingDesign()
-    pixels = to_pixels(_frames(inputs, design, feature_mask, baselines), mean, std)
     # Two cycles of the slowest tag tell the curves apart without crowding them.
     shown = min(design.n_frames, 2 * -(-design.n_frames // min(design.bins)))
     moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
+    pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
     figure = plt.figure(figsize=(1.5 * n_shown, 3.6), layout="constrained")
     layout = figure.add_gridspec(2, n_shown, height_ratios=(1.5, 2 * 0.6))
     axes: list[Axes] = []
     for column, moment in enumerate(moments):
         axis = figure.add_subplot(layout[0, column])
-        axis.imshow(pixels[moment], vmin=0, vmax=1, cmap="gray")
+        axis.imshow(pixels[column], vmin=0, vmax=1, cmap="gray")
         axis.set_title(f"{1000 * moment / design.sampling_rate:.0f} ms", fontsize=10)
         axis.set_axis_off()
         axes.append(axis)
@@ -137,14 +135,15 @@ def save_stimulus_gif(
     period = design.n_frames // int(np.gcd.reduce([design.n_frames, *design.bins]))
     slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
     step = max(1, round(design.sampling_rate / slowing / GIF_FRAMES_PER_SECOND))
-    frames = _frames(inputs, design, feature_mask, baselines)[:period:step][:GIF_MOST_FRAMES]
+    moments = np.arange(0, period, step)[:GIF_MOST_FRAMES]
+    frames = _frames(inputs, design, feature_mask, baselines, moments)
     height, width = frames.shape[-2:]
     pixels = (255 * to_pixels(frames, mean, std)).round().astype(np.uint8)
     images = [
         Image.fromarray(frame).resize((size * width // height, size), Image.Resampling.NEAREST)
         for frame in pixels
     ]
-    duration = 1000 * slowing * step / design.sampling_rate
+    duration = 10 * math.ceil(100 * slowing * step / design.sampling_rate)  # GIF counts in 10 ms
     images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
     return Path(path)
 
@@ -225,7 +224,7 @@ def to_map(
     example: int = 0,
     channel: int | None = None,
     reduction: statistics.Reduction = "max",
-    decibels: bool = True,
+    decibels: bool = False,
     layout: Layout | None = None,
 ) -> NDArray[np.float32]:
     """Turn a layer's result into the map that Captum's image visualisers take.
@@ -239,12 +238,11 @@ def to_map(
         channel (int, optional): The one channel to show. Default: None, all, combined.
         reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
             ``"energy"``. Default: ``"max"``
-        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR,
-            whose range no colour scale holds otherwise. Choose False for other statistics.
-            Default: True
+        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR
+            in noise. Without noise every neuron that answers lies far above 0 dB, and the map is
+            flat. Default: False
         layout (str, optional): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``.
-            Default: None, guessed: 3 dimensions are tokens, 4 dimensions have the channels last
-            where the two before are equal and the last two are not.
+            Default: None, as `guess_layout` says.
 
     Returns:
         Array: Shape ``(height, width, 1)``, float32, finite, contiguous; bilinearly enlarged.
@@ -255,9 +253,16 @@ def to_map(
 
     Examples::
 
-        >>> to_map(torch.rand(1, 197, 768), (224, 224), decibels=False).shape
+        >>> import torch
+        >>> to_map(torch.rand(1, 197, 768), (224, 224)).shape
         (224, 224, 1)
     """
+    if result.dim() not in (3, 4):
+        raise ValueError(
+            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
+            f"or (N, tokens, channels), but got {tuple(result.shape)}; a layer without two spatial "
+            "dimensions has no map"
+        )
     maps = _channel_maps(result[example], layout or guess_layout(result), size).float()
     combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
     if decibels:
@@ -283,6 +288,7 @@ def to_pixels(
 
     Examples::
 
+        >>> import torch
         >>> to_pixels(torch.zeros(2, 3, 4, 5)).shape
         (2, 4, 5, 3)
     """
@@ -291,29 +297,6 @@ def to_pixels(
         images = images + images.new_tensor(mean).reshape(-1, 1, 1)
     pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
-
-
-def guess_layout(result: Tensor) -> Layout:
-    """Where a layer's result has its channels, as far as the shape tells.
-
-    Raises:
-        ValueError: If the result has neither 3 nor 4 dimensions.
-
-    Examples::
-
-        >>> guess_layout(torch.empty(1, 56, 56, 96)), guess_layout(torch.empty(1, 64, 56, 56))
-        ('channels_last', 'channels_first')
-    """
-    if result.dim() == 3:
-        return "tokens"
-    if result.dim() != 4:
-        raise ValueError(
-            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
-            f"or (N, tokens, channels), but got {tuple(result.shape)}; a layer without spatial "
-            "dimensions has no map"
-        )
-    _, first, second, third = result.shape
-    return "channels_last" if first == second != third else "channels_first"
 
 
 def _channel_maps(result: Tensor, layout: Layout, size: tuple[int, int]) -> Tensor:
@@ -349,14 +332,18 @@ def _part_color(part: int) -> str:
 
 
 def _frames(
-    inputs: Tensor, design: TaggingDesign, feature_mask: FeatureMask, baselines: Baselines
+    inputs: Tensor,
+    design: TaggingDesign,
+    feature_mask: FeatureMask,
+    baselines: Baselines,
+    moments: NDArray[np.int64],
 ) -> Tensor:
-    """All frames of one image, shape ``(n_frames, channels, height, width)``."""
+    """Frames of one image at some moments, shape ``(len(moments), channels, height, width)``."""
     if not isinstance(inputs, Tensor) or inputs.dim() != 4 or len(inputs) != 1:
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(
             f"Expected `inputs` to be one image of shape (1, channels, height, width), but got "
             f"{shape}; take `inputs[:1]`"
         )
-    sequence = tagged_sequence(inputs, design, feature_mask, baselines)
-    return torch.as_tensor(sequence)[:, 0]
+    stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
+    return stimulus.frames(design.contrasts[moments])[0]

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -217,6 +217,93 @@ def test_pooling_is_the_spectrum_of_the_pooled_activation():
     assert channels.variance.shape == (2, 4)
 
 
+class Swinlike(nn.Module):
+    def forward(self, x):
+        return x.movedim(1, -1).relu()
+
+
+def test_pooling_asks_where_channels_may_be_last():
+    model = nn.Sequential(Swinlike(), nn.Flatten(1, 2)).eval()
+    image = torch.rand(2, 3, 8, 8)
+    for layer in ("0", "1"):
+        tagging = FrequencyTaggingAttribution(model, layer)
+        with pytest.raises(ValueError, match="they may be last, as in transformers"):
+            tagging.spectrum(image, pooling="channel")
+        channels = tagging.spectrum(image, pooling=lambda x: x.flatten(1, -2).mean(1))
+        assert channels.mean.shape == (2, 3)
+
+
+def test_examples_keep_their_own_masks_and_baselines_in_blocks():
+    model, images = convolutional(), torch.rand(3, 3, 8, 8)
+    columns = torch.arange(8).expand(3, 1, 1, 8)
+    masks = (columns > torch.tensor([1, 3, 5]).reshape(3, 1, 1, 1)).long()
+    baselines = torch.rand(3, 3, 8, 8)
+    tagging = FrequencyTaggingAttribution(model, "1")
+    arguments = dict(feature_mask=masks, baselines=baselines, statistic="amplitude")
+    together = tagging.attribute(images, **arguments)
+    split = tagging.attribute(images, internal_batch_size=1, **arguments)
+    torch.testing.assert_close(together, split, rtol=1e-4, atol=1e-6)
+    for row in range(3):
+        alone = tagging.attribute(
+            images[row : row + 1],
+            feature_mask=masks[row : row + 1],
+            baselines=baselines[row : row + 1],
+            statistic="amplitude",
+        )
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("limits", "largest"),
+    [
+        (dict(perturbations_per_eval=5), 15),
+        (dict(internal_batch_size=7), 6),
+        (dict(internal_batch_size=2), 2),
+        (dict(perturbations_per_eval=4, internal_batch_size=100), 12),
+    ],
+)
+def test_rows_per_pass_are_limited(limits, largest):
+    model, rows = convolutional(), []
+    model[0].register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
+    FrequencyTaggingAttribution(model, "1").attribute(torch.rand(3, 3, 8, 8), **limits)
+    assert sum(rows) == 3 * 49
+    assert max(rows) == largest
+
+
+def test_channels_last_models_give_the_same():
+    model, image = convolutional(), torch.rand(2, 3, 8, 8)
+    expected = FrequencyTaggingAttribution(model, "1").spectrum(image)
+    model = model.to(memory_format=torch.channels_last)
+    image = image.contiguous(memory_format=torch.channels_last)
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(image)
+    torch.testing.assert_close(spectrum.lines, expected.lines, rtol=1e-4, atol=1e-4)
+    attribution = FrequencyTaggingAttribution(model, "1").attribute(image)
+    assert attribution.is_contiguous()
+
+
+def test_the_floor_is_four_roundings_of_the_largest_activation():
+    class Negated(nn.Module):
+        def forward(self, x):
+            return -3 * x
+
+    model = nn.Sequential(Negated()).eval()
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        spectrum = FrequencyTaggingAttribution(model, "0").spectrum(
+            torch.ones(1, 4, dtype=dtype), pooling=lambda x: x.float()
+        )
+        expected = 4 * torch.finfo(dtype).eps * 3
+        assert spectrum.floor.item() == pytest.approx(expected, rel=1e-2)
+
+
+def test_without_noise_snr_ranks_as_the_amplitude_whatever_the_design():
+    """The paper's tags leave bins free; these do not, and high orders must not pass for noise."""
+    model, image = convolutional(), torch.rand(1, 3, 8, 8)
+    design = TaggingDesign((5.0, 5.5), contrast=(-1.0, 1.0))
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(image, design=design)
+    ratio = spectrum.snr((1, 0)) * spectrum.floor
+    torch.testing.assert_close(ratio, spectrum.amplitude((1, 0)))
+
+
 def test_collisions_are_warned_of_at_the_callers_line():
     model = nn.Sequential(nn.Linear(2, 1)).eval()
     tagging = FrequencyTaggingAttribution(model, "0")
@@ -233,6 +320,8 @@ def test_noise_is_the_same_for_an_image_in_any_batch():
     alone = tagging.attribute(images[1:2], noise_std=0.1, perturbations_per_eval=7)
     torch.testing.assert_close(together[1:2], alone, rtol=1e-3, atol=1e-3)
     assert not torch.allclose(together, tagging.attribute(images, noise_std=0.1, seed=1))
+    split = tagging.attribute(images, noise_std=0.1, internal_batch_size=2)
+    torch.testing.assert_close(together, split, rtol=1e-3, atol=1e-3)
 
 
 def test_the_global_random_state_and_gradients_are_untouched():

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,17 +43,14 @@ def test_the_triangle_visits_contrasts_equally_often():
     assert counts.max() <= 102
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
-    st.integers(1, 60),
-    st.integers(1, 60),
+    st.lists(st.integers(1, 60), min_size=2, max_size=2, unique=True),
     st.integers(122, 260),
     st.sampled_from(["sine", "triangle"]),
 )
-def test_weights_of_distinct_frames_give_the_whole_fft(first, second, n_frames, waveform):
-    if first == second:
-        second += 1
-    design = TaggingDesign((first, second), n_frames, n_frames, waveform=waveform)
+def test_weights_of_distinct_frames_give_the_whole_fft(bins, n_frames, waveform):
+    design = TaggingDesign(bins, n_frames, n_frames, waveform=waveform)
     schedule = design.schedule()
 
     def response(contrasts):
@@ -123,6 +121,25 @@ def test_a_loose_design_warns_and_reads_the_nearest_bin():
     moments = np.arange(240) / 120
     expected = 0.75 + 0.25 * np.sin(2 * np.pi * 7.3 * moments)
     np.testing.assert_allclose(design.contrasts[:, 1], expected, atol=1e-9)
+
+
+def test_the_scale_of_contrasts_does_not_change_which_frames_are_distinct():
+    for contrast in ((-1e6, 1e6), (-1e-6, 1e-6)):
+        assert TaggingDesign(contrast=contrast).n_distinct_frames == 49
+
+
+def test_neighbours_avoid_components_of_the_order_asked_for():
+    design = TaggingDesign((5.0, 5.5))
+    lines = {design.bin(component) for component in design.components("all", 8)}
+    assert lines & set(design.neighbours((1, 0)))
+    assert not lines & set(design.neighbours((1, 0), max_order=8))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_numbers_of_any_kind_are_taken(kind):
+    design = TaggingDesign(kind([6.0, 7.5]), n_frames=np.int64(240), phases=kind([0.5, 0.25]))
+    assert design == TaggingDesign(phases=(0.5, 0.25))
+    assert type(design.n_frames) is int
 
 
 def test_designs_compare_by_value():

@@ -20,16 +20,23 @@ class Silent(nn.Module):
         self.unused = nn.Linear(2, 2)
         self.nothing = Nothing()
         self.transposed = Transposed()
+        self.broken = Broken()
 
     def forward(self, x):
         self.nothing(x)
         self.transposed(x)
+        self.broken(x)
         return self.conv(x)
 
 
 class Nothing(nn.Module):
     def forward(self, x):
         return None
+
+
+class Broken(nn.Module):
+    def forward(self, x):
+        return torch.cat([x, x.log() * math.inf])[: len(x)].where(x > 0.5, x * math.nan)
 
 
 class Transposed(nn.Module):
@@ -54,14 +61,14 @@ def traced():
 BAD_DESIGNS = {
     "above nyquist": (dict(frequencies=(6, 61)), ValueError, r"Nyquist.*got 61 Hz; nearest: 59\.5"),
     "at nyquist": (dict(frequencies=(6, 60)), ValueError, "below the Nyquist frequency"),
-    "negative tag": (dict(frequencies=(-6, 7.5)), ValueError, "above 0 Hz"),
+    "negative tag": (dict(frequencies=(-6, 7.5)), ValueError, "above 0 Hz per part"),
     "part cycles": (
         dict(frequencies=(6, 7.3)),
         ValueError,
         r"whole cycles in 240 frames at 120 Hz, but 7\.3 Hz makes 14\.6; nearest: 7 or 7\.5",
     ),
     "equal tags": (dict(frequencies=(6, 6)), ValueError, "differ from part to part"),
-    "no tags": (dict(frequencies=()), ValueError, "one tag per part"),
+    "no tags": (dict(frequencies=()), ValueError, "one tag above 0 Hz per part, but got none"),
     "text tags": (dict(frequencies=("6", "x")), TypeError, "`frequencies` to hold numbers"),
     "reversed contrast": (dict(contrast=(1, 0.5)), ValueError, "lowest < highest"),
     "infinite contrast": (dict(contrast=(0, math.inf)), ValueError, "`contrast` to be finite"),
@@ -148,11 +155,28 @@ BAD_CALLS = {
     "component length": (dict(components=[(1, 0, 0)]), ValueError, "tuples of 2 integers"),
     "component type": (dict(components=[(1.5, 0)]), TypeError, "one integer per part"),
     "zero component": (dict(components=[(0, 0)]), ValueError, "that is the mean"),
+    "bare component": (dict(components=(1, 0)), TypeError, r"written \[\(1, 1\)\]"),
     "no component": (dict(components=[]), ValueError, "tuples of 2 integers"),
     "statistic": (dict(statistic="power"), ValueError, "snr, snr_db, amplitude.*'power'"),
     "reduction": (dict(reduction="median"), ValueError, "mean, sum, max, energy.*'median'"),
     "noise": (dict(noise_std=-1.0), ValueError, "`noise_std` of at least 0"),
-    "neighbours": (dict(n_neighbors=200), ValueError, "`n_neighbors`.*720 frames"),
+    "neighbours": (
+        dict(n_neighbors=200, noise_std=0.1),
+        ValueError,
+        "`n_neighbors`.*720 frames",
+    ),
+    "endless noise": (dict(noise_std=math.nan), ValueError, "finite `noise_std`"),
+    "nan activations": (dict(layer="broken"), ValueError, "'broken' to give finite activations"),
+    "bool mask": (
+        dict(feature_mask=torch.tensor([False, True] * 4)),
+        TypeError,
+        "integer tensor.*bool",
+    ),
+    "mask of one example": (
+        dict(feature_mask=torch.stack([torch.arange(8) % 2, torch.zeros(8)]).int()[:, None, None]),
+        ValueError,
+        r"tags \[1\] without a pixel",
+    ),
     "frames per pass": (dict(perturbations_per_eval=0), ValueError, "positive integer, but got 0"),
     "rows per pass": (dict(internal_batch_size=-1), ValueError, "positive integer, but got -1"),
 }
@@ -174,6 +198,11 @@ OTHER_CALLS = {
         lambda: FrequencyTaggingAttribution(MODEL, "conv").spectrum(IMAGE, pooling="space"),
         "`pooling` to be None, 'channel' or a function",
     ),
+    "batch lost in pooling": (
+        lambda: FrequencyTaggingAttribution(MODEL, "conv").spectrum(IMAGE, pooling=torch.sum),
+        r"`pooling` to keep the batch of 2.*gave \(\)",
+    ),
+    "sum of unlike batches": (lambda: spectrum() + spectrum()[0], "same shape to add"),
     "order": (lambda: TaggingDesign().components("all", 0), "`max_order` to be at least 1"),
     "no intermodulations": (
         lambda: TaggingDesign((6.0,)).components("intermodulations"),

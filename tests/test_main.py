@@ -59,10 +59,12 @@ def test_any_classifier_runs(tmp_path, capsys, picture, model, layer, n_channels
     assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN | {"maps.png"}
 
 
-def test_a_layer_without_space_has_no_map(tmp_path, picture):
+def test_a_layer_without_space_has_no_map(tmp_path, capsys, picture):
     assert run("squeezenet1_1", "classifier", picture, tmp_path / "out") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} >= WRITTEN
+    capsys.readouterr()
     assert run("resnet18", "fc", picture, tmp_path / "fc") == 0
+    assert "No maps: fc" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "fc").iterdir()} == WRITTEN
 
 
@@ -94,6 +96,7 @@ def test_pretrained_weights_are_the_default(tmp_path, picture):
         ("fcn_resnet50", "backbone", "none", "torchvision classifier"),
         ("resnet18", "layer5", "none", "nearest: layer"),
         ("resnet18", "layer4", "absent.pt", "absent.pt"),
+        ("resnet18", "layer4", __file__, "saved by torch.save"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, capsys, picture, model, layer, weights, words):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from captum.attr import LayerActivation
@@ -143,6 +145,110 @@ def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
     assert torch.equal(random_state, torch.get_rng_state())
 
 
+def test_functions_around_a_model_are_looked_into():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    model[2].eval()
+    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
+        with LayerRecorder(lambda x: model(x)[0], [model[2]]) as recorder:
+            record(recorder, IMAGES)
+    assert model[1].num_batches_tracked == 0
+
+
+class Caching(nn.Module):
+    """Fills one buffer and replaces another in the forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("filled", None)
+        self.register_buffer("replaced", torch.zeros(1))
+
+    def forward(self, x):
+        self.filled = x.mean()
+        self.replaced = self.replaced + 1
+        return x
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_buffers_are_put_back_on_every_path(error):
+    model = nn.Sequential(Caching(), nn.ReLU()).eval()
+    replaced = model[0].replaced
+
+    def interrupt(index, tensors):
+        if error:
+            raise error
+
+    def run():
+        with LayerRecorder(model, ["1"]) as recorder:
+            recorder.record((IMAGES,), (), interrupt)
+
+    if error:
+        with pytest.raises(error):
+            run()
+    else:
+        run()
+    assert model[0].filled is None
+    assert model[0].replaced is replaced
+    assert replaced.item() == 0
+    assert n_hooks(model) == 0
+
+
+def test_a_replica_is_recorded_and_not_left_early(model):
+    """Under DataParallel replicas are copies that share the hooks, on threads of their own."""
+
+    class Replicated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+            self.n_forwards = 0
+
+        def forward(self, x):
+            out = copy.copy(self.layer)(x)
+            self.n_forwards += 1
+            return out
+
+    replicated = Replicated().eval()
+    inputs = torch.rand(4, 2)
+    with LayerRecorder(replicated, ["layer"]) as recorder:
+        for _ in range(2):
+            ((recorded,),) = record(recorder, inputs)
+            torch.testing.assert_close(recorded, replicated.layer.forward(inputs))
+    assert replicated.n_forwards == 2
+
+
+def test_keywords_count_where_nothing_else_goes_into_a_layer():
+    class Keywords(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Scale()
+
+        def forward(self, x):
+            return self.layer(x=x, factor=2.0) + self.layer.forward(x, factor=x)
+
+    class Scale(nn.Module):
+        def forward(self, x, factor):
+            return x * factor
+
+    inputs = torch.rand(4, 2)
+    with LayerRecorder(Keywords().eval(), ["layer"], layer_inputs=True) as recorder:
+        ((into,),) = record(recorder, inputs)
+    assert torch.equal(into, inputs)
+
+
+def test_model_code_cannot_swallow_the_early_exit(model):
+    def guarded(x):
+        try:
+            return model(x)
+        except Exception:
+            return None
+
+    ran = []
+    model.head.register_forward_hook(lambda *_: ran.append("head"))
+    with LayerRecorder(guarded, [model.conv]) as recorder:
+        record(recorder, IMAGES)
+        record(recorder, IMAGES)
+    assert ran == ["head"]
+
+
 def test_a_graph_that_saved_buffers_survives():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     loss = model(IMAGES).sum()
@@ -163,6 +269,8 @@ def test_names_reach_into_wrapped_models(model):
 
 def test_floating_tensors_of_nests():
     a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
-    nest = {"logits": a, "ids": torch.zeros(4, dtype=torch.int), "states": (None, [b, (c,)])}
-    assert [len(tensor) for tensor in floating_tensors(nest)] == [1, 2, 3]
+    ids = torch.zeros(4, dtype=torch.int)
+    assert [len(t) for t in floating_tensors({"logits": a, "ids": ids, "states": (b, c)})] == [1]
+    assert [len(t) for t in floating_tensors((None, ids, [b, (c,)]))] == [2]
+    assert [len(t) for t in floating_tensors((b, None, c))] == [2, 3]
     assert floating_tensors("text") == ()

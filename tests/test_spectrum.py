@@ -68,13 +68,16 @@ def test_shares_add_up():
 def test_reductions_of_statistics_are_literal(statistic, reduction):
     spectrum, _ = make_spectrum(noise=0.1)
     wanted = [(1, 0), (1, 1), (2, -1)]
-    values = np.stack([spectrum.reduce([c], statistic, "sum").numpy() for c in wanted])
+    single = "snr" if statistic == "snr_db" else statistic
+    values = np.stack([spectrum.reduce([c], single, "sum").numpy() for c in wanted])
     expected = {
         "mean": values.mean(axis=0),
         "sum": values.sum(axis=0),
         "max": values.max(axis=0),
         "energy": np.sqrt((values**2).sum(axis=0)),
     }[reduction]
+    if statistic == "snr_db":
+        expected = 20 * np.log10(expected)
     np.testing.assert_allclose(spectrum.reduce(wanted, statistic, reduction).numpy(), expected)
 
 
@@ -121,7 +124,8 @@ def test_sums_are_spectra_of_summed_responses():
 def test_examples_are_picked_with_their_batch_dimension():
     spectrum, _ = make_spectrum(noise=0.1)
     assert len(spectrum) == 3
-    for index in (1, -2, slice(1, 2), torch.tensor([1])):
+    assert "20 components to order 4, tags 6, 7.5 Hz, shape (3, 2, 2)" in repr(spectrum)
+    for index in (1, -2, np.int64(1), slice(1, 2), torch.tensor([1])):
         picked = spectrum[index]
         assert len(picked) == 1
         torch.testing.assert_close(picked.snr((1, 1)), spectrum.snr((1, 1))[1:2])
@@ -147,3 +151,24 @@ def test_a_component_on_the_mean_holds_the_mean():
     with pytest.warns(UserWarning, match="2f1 - f2 with the mean"):
         spectrum = TaggedSpectrum.from_series(series, design, [(2, -1)], n_neighbors=0)
     assert spectrum.amplitude((2, -1)).item() == pytest.approx(5.0)
+    assert spectrum.interaction((0, 1)).item() == 0  # a mean does not vary
+
+
+def test_a_series_with_a_graph_is_analysed_without_it(tmp_path):
+    series = torch.rand(240, 1, requires_grad=True)
+    spectrum = TaggedSpectrum.from_series(series, DESIGN)
+    assert not spectrum.lines.requires_grad
+    spectrum.save(tmp_path / "spectrum.npz")
+
+
+def test_floors_of_sums_add_up():
+    spectrum, _ = make_spectrum()
+    torch.testing.assert_close((spectrum + spectrum).floor, 2 * spectrum.floor)
+
+
+def test_a_short_record_is_read_without_neighbours():
+    short = TaggingDesign((4.0, 5.0), 41.0, 41)
+    series = short.contrasts[:, :1]
+    assert TaggedSpectrum.from_series(series, short, n_neighbors=0).snr((1, 0)).item() > 1e12
+    with pytest.raises(ValueError, match="n_neighbors=0 does without"):
+        TaggedSpectrum.from_series(series, short)

@@ -103,6 +103,8 @@ def test_nothing_is_infinite_where_everything_is_zero():
     for neighbours in (none, torch.zeros(4, 3)):
         assert statistics.snr(zero, neighbours, zero).tolist() == [0, 0, 0]
         assert statistics.zscore(zero, neighbours, zero).tolist() == [0, 0, 0]
+    floor = torch.tensor(0.5)
+    assert statistics.zscore(torch.ones(3), none, floor).tolist() == [2, 2, 2]
     assert statistics.decibels(zero).tolist() == [-60, -60, -60]
     assert statistics.variance_share(zero, zero, zero).tolist() == [0, 0, 0]
 

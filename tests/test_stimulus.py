@@ -102,6 +102,11 @@ def test_noise_depends_on_the_image_and_the_seed_and_not_on_the_batch():
     assert not torch.equal(together, noise(images, seed=1))
     assert not torch.equal(together[:, 0], together[:, 1])
     assert not torch.equal(together[0], together[1])
+    # The second of two inputs counts as well.
+    frames = [torch.zeros(3, 1, 4, 4) for _ in range(4)]
+    for second, (first_frames, second_frames) in ((images, frames[:2]), (images + 1, frames[2:])):
+        FrameNoise((images, second), 0.1, 0).add_to((first_frames, second_frames))
+    assert not torch.equal(frames[0], frames[2])
 
 
 def test_building_a_stimulus_leaves_the_inputs_alone():
