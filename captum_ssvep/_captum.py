@@ -7,12 +7,24 @@ from typing import Any, Protocol, TypeVar, cast
 
 from captum._utils.common import (
     _expand_additional_forward_args,
+    _expand_target,
     _format_additional_forward_args,
     _run_forward,
 )
 from captum._utils.gradient import _gather_distributed_tensors
+from captum.attr._utils.attribution import GradientAttribution
 from captum.log import log_usage as _log_usage
 from torch import Tensor, device
+
+__all__ = [
+    "GradientAttribution",
+    "expand_forward_args",
+    "expand_target",
+    "format_forward_args",
+    "gather_devices",
+    "log_usage",
+    "run_forward",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,6 +45,11 @@ def format_forward_args(additional_forward_args: object) -> tuple[Any, ...]:
 def expand_forward_args(forward_args: tuple[Any, ...], n_frames: int) -> tuple[Any, ...]:
     """Repeat the tensors among the arguments along their batch dimension, once per frame."""
     return cast(tuple[Any, ...], _expand_additional_forward_args(forward_args, n_frames))
+
+
+def expand_target(target: Any, n_frames: int) -> Any:
+    """Repeat a target with one entry per example, once per frame."""
+    return _expand_target(target, n_frames)
 
 
 def run_forward(

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from captum.attr import LayerAttribution
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ._captum import expand_forward_args, format_forward_args, log_usage
 from .design import ComponentSelection, TaggingDesign
-from .fourier import FourierSums
 from .layout import guess_layout, mean_of_channels
+from .plan import SpectrumPlan, warn_of_collisions
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
-from .spectrum import SpectrumPlan, TaggedSpectrum, warn_of_collisions
-from .statistics import (
-    NEIGHBOUR_STATISTICS,
-    REDUCTIONS,
-    STATISTICS,
-    Reduction,
-    Statistic,
-    unknown_choice,
-)
-from .stimulus import Baselines, FeatureMask, FrameNoise, Inputs, Stimulus
+from .spectrum import TaggedSpectrum
+from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
+from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
+from .streaming import PassSize, stream_spectra
 
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
 # What a layer gives: a tensor, a tuple of several, or a list over several layers.
@@ -162,12 +153,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         """
         design = design or TaggingDesign()
         wanted = design.components(components)
-        for name, value, valid in (
-            ("statistic", statistic, STATISTICS),
-            ("reduction", reduction, REDUCTIONS),
-        ):
-            if value not in valid:
-                raise unknown_choice(name, value, valid)
+        validate_choices(statistic, reduction)
         spectra = self.spectrum(
             inputs,
             baselines,
@@ -184,7 +170,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
             noise_std=noise_std,
             seed=seed,
         )
-        return _map_result(
+        return map_result(
             spectra, lambda spectrum: spectrum.reduce(wanted, statistic, reduction).contiguous()
         )
 
@@ -241,14 +227,14 @@ class FrequencyTaggingAttribution(LayerAttribution):
         design = design or TaggingDesign()
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
-        if not 0 <= noise_std < math.inf:
-            raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
-        pool = _pooling_function(pooling)
+        pool = pooling_function(pooling)
         stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
-        # Without noise, all that neighbours can hold is components of higher order.
-        plan = SpectrumPlan(design, wanted, n_neighbors if noise_std else 0, distinct=not noise_std)
-        frames_per_pass, examples_per_pass = _rows_per_pass(
-            stimulus.n_examples, perturbations_per_eval, internal_batch_size
+        plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
+        size = PassSize.within(
+            stimulus.n_examples,
+            perturbations_per_eval,
+            internal_batch_size,
+            "perturbations_per_eval",
         )
         forward_args = format_forward_args(additional_forward_args)
         recorder = LayerRecorder(
@@ -257,107 +243,44 @@ class FrequencyTaggingAttribution(LayerAttribution):
             layer_inputs=attribute_to_layer_input,
             device_ids=self.device_ids,
         )
-        n_rows = stimulus.n_examples * len(plan.schedule.contrasts)
-        blocks = []
-        with (
-            recorder,
-            tqdm(
-                desc=self.get_name(), total=n_rows, unit="frame", disable=not show_progress
-            ) as bar,
-        ):
-            for first in range(0, stimulus.n_examples, examples_per_pass):
-                rows = slice(first, first + examples_per_pass)
-                block = stimulus.examples(rows)
-                blocks.append(
-                    stream_sums(
-                        plan,
-                        block,
-                        _examples_of(forward_args, rows),
-                        recorder.record,
-                        pool,
-                        frames_per_pass,
-                        FrameNoise(block.inputs, noise_std, seed) if noise_std else None,
-                        bar,
-                    )
-                )
-        for name, *layer_blocks in zip(recorder.names, *blocks, strict=True):
-            if not all(sums.is_finite for block in layer_blocks for sums in block):
-                raise ValueError(
-                    f"Expected layer {name} to give finite activations, but got NaN or infinity; "
-                    "choose a layer in front of the one that makes them"
-                )
-        results = [
-            tuple(plan.spectrum(sums) for sums in zip(*layer_blocks, strict=True))
-            for layer_blocks in zip(*blocks, strict=True)
-        ]
+
+        def record(
+            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+        ) -> None:
+            block_args = tuple(_examples_of(argument, rows) for argument in forward_args)
+            recorder.record(frames, expand_forward_args(block_args, n_frames), receive)
+
+        with recorder:
+            results = stream_spectra(
+                plan,
+                stimulus,
+                record,
+                size,
+                describe=lambda index: f"the activations of layer {recorder.names[index]}",
+                pool=pool,
+                noise_std=noise_std,
+                seed=seed,
+                title=self.get_name() if show_progress else None,
+            )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return arranged if isinstance(self.layer, list) else arranged[0]
 
 
-def stream_sums(
-    plan: SpectrumPlan,
-    stimulus: Stimulus,
-    forward_args: tuple[Any, ...],
-    record: Callable[[tuple[Tensor, ...], tuple[Any, ...], Receiver], None],
-    pool: Callable[[Tensor], Tensor],
-    frames_per_pass: int,
-    noise: FrameNoise | None,
-    progress: tqdm[Any],
-) -> list[list[FourierSums]]:
-    """Show the frames of a plan and sum what is recorded; no recording outlives its pass.
-
-    The first frame runs alone: it is the reference of the sums, and the recorder's one complete
-    forward.
-
-    Args:
-        plan: Frames to show and lines to sum.
-        stimulus: What flickers.
-        forward_args: Further arguments of the forward function, one example each.
-        record: Takes the frames, one tensor per input with a row per frame and example, and the
-            further arguments repeated likewise; hands each layer's tensors, row by row, to a
-            receiver, as `LayerRecorder.record` does.
-        pool: Applied to every recorded tensor.
-        frames_per_pass: Frames shown at once.
-        noise: Added to the frames.
-        progress: Advanced by the rows that ran.
-
-    Returns:
-        list[list[FourierSums]]: For each layer, the sums of each of its tensors.
-    """
-    contrasts = plan.schedule.contrasts
-    sums: dict[int, list[FourierSums]] = {}
-
-    def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
-        shape = (n_frames, stimulus.n_examples)
-        pooled = [torch.unflatten(tensor, 0, shape) for tensor in map(pool, tensors)]
-        if index not in sums:
-            sums[index] = [
-                plan.new_sums(reduced[0], torch.finfo(tensor.dtype).eps)
-                for reduced, tensor in zip(pooled, tensors, strict=True)
-            ]
-        for tensor_sums, reduced in zip(sums[index], pooled, strict=True):
-            tensor_sums.add(start, reduced)
-
-    for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
-        n_frames = stop - start
-        frames = stimulus.frames(contrasts[start:stop])
-        if noise:
-            noise.add_to(frames)
-        record(frames, expand_forward_args(forward_args, n_frames), partial(add, start, n_frames))
-        progress.update(n_frames * stimulus.n_examples)
-    return [layer_sums for _, layer_sums in sorted(sums.items())]
-
-
-def _map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
+def map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
     """Apply a function to every spectrum of a layer result, keeping the arrangement."""
     if isinstance(result, (list, tuple)):
-        return type(result)(_map_result(item, function) for item in result)
+        return type(result)(map_result(item, function) for item in result)
     return function(result)
 
 
-def _pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor]:
+def pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor] | None:
+    """What `spectrum` applies to every recorded tensor.
+
+    Raises:
+        ValueError: If ``pooling`` is neither None, ``"channel"`` nor a function.
+    """
     if pooling is None:
-        return lambda activations: activations
+        return None
     if callable(pooling):
         return partial(_pooled, pooling)
     if pooling != "channel":
@@ -388,24 +311,6 @@ def _mean_of_channels(activations: Tensor) -> Tensor:
     return mean_of_channels(activations, "channels_first")
 
 
-def _rows_per_pass(
-    n_examples: int, perturbations_per_eval: int, internal_batch_size: int | None
-) -> tuple[int, int]:
-    """Frames and examples that go through the model at once."""
-    for name, value in (
-        ("perturbations_per_eval", perturbations_per_eval),
-        ("internal_batch_size", 1 if internal_batch_size is None else internal_batch_size),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"Expected `{name}` to be a positive integer, but got {value!r}")
-    if internal_batch_size is None:
-        return perturbations_per_eval, n_examples
-    examples_per_pass = min(internal_batch_size, n_examples)
-    return min(perturbations_per_eval, internal_batch_size // examples_per_pass), examples_per_pass
-
-
-def _examples_of(forward_args: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
-    return tuple(
-        argument[rows] if isinstance(argument, Tensor) and argument.dim() > 0 else argument
-        for argument in forward_args
-    )
+def _examples_of(argument: Any, rows: slice) -> Any:
+    """The rows of an argument with an example each; what has none is for all."""
+    return argument[rows] if isinstance(argument, Tensor) and argument.dim() > 0 else argument

@@ -49,3 +49,43 @@ def mean_of_channels(activations: Tensor, layout: Layout) -> Tensor:
     if layout == "channels_first":
         return activations.flatten(2).mean(dim=2)
     return activations.flatten(1, -2).mean(dim=1)
+
+
+def channel_maps(result: Tensor, layout: Layout, size: tuple[int, int]) -> Tensor:
+    """A layer's result as maps, shape ``(N, channels, height, width)``, at its own resolution.
+
+    Args:
+        result (Tensor): Three or four dimensions, batch first.
+        layout (str): What they are. Of tokens, a first one for the class is left out.
+        size (tuple[int, int]): Height and width of the image, whose proportions tokens have.
+
+    Raises:
+        ValueError: If there are no two spatial dimensions, or tokens do not fill a grid.
+
+    Examples::
+
+        >>> import torch
+        >>> channel_maps(torch.empty(1, 197, 768), "tokens", (224, 224)).shape
+        torch.Size([1, 768, 14, 14])
+    """
+    if result.dim() != (3 if layout == "tokens" else 4):
+        raise ValueError(
+            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
+            f"or (N, tokens, channels), but got {tuple(result.shape)}; a layer without two spatial "
+            "dimensions has no map"
+        )
+    if layout == "channels_first":
+        return result
+    if layout == "channels_last":
+        return result.movedim(-1, 1)
+    n_tokens = result.shape[1]
+    for n_class_tokens in (0, 1):
+        n_patches = n_tokens - n_class_tokens
+        rows = round((n_patches * size[0] / size[1]) ** 0.5)
+        if rows and n_patches % rows == 0 and rows * size[1] == n_patches // rows * size[0]:
+            patches = result[:, n_class_tokens:].transpose(1, 2)
+            return patches.reshape(len(result), -1, rows, n_patches // rows)
+    raise ValueError(
+        f"Expected {n_tokens} tokens to fill a grid of the proportions of {size}, with one class "
+        "token or none, but they do not; cut off the tokens that are no patches"
+    )

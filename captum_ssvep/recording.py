@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._captum import gather_devices, run_forward
+from ._captum import format_forward_args, gather_devices, run_forward
 from ._warnings import warn_user
 
 Layer = nn.Module | str
@@ -73,8 +73,7 @@ class LayerRecorder:
         self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
-        in_sight = _modules_in_sight(self.forward_func) if self.root is None else [self.root]
-        roots = [*in_sight, *self.layers]
+        roots = [*root_modules(self.forward_func), *self.layers]
         # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
         leaves = [m for root in roots for m in root.modules() if not list(m.children())]
         if any(leaf.training for leaf in leaves):
@@ -256,8 +255,70 @@ def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
     return root if isinstance(root, nn.Module) else None
 
 
-def _modules_in_sight(forward_func: ForwardFunction) -> list[nn.Module]:
-    """Modules that a plain function refers to, as ``lambda x: model(x)[0]`` does to ``model``."""
+def layers_of(
+    model: nn.Module,
+    types: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear, nn.MultiheadAttention),
+    inputs: Tensor | tuple[Tensor, ...] | None = None,
+    additional_forward_args: object = None,
+) -> list[str]:
+    """Names of a model's layers of some types, to pass on as ``layer``.
+
+    Layers that are never called cannot be read and are left out: those inside of
+    ``MultiheadAttention``, which only reads their weights, and, where inputs are given to try, all
+    that the forward pass does not reach.
+
+    Args:
+        model (Module): The model.
+        types (tuple of type, optional): Default: convolutions, linear layers and attention.
+        inputs (Tensor or tuple[Tensor, ...], optional): An input to run once. Default: None
+        additional_forward_args (Any, optional): Further arguments of the forward pass.
+
+    Returns:
+        list[str]: In the order of ``model.named_modules()``.
+
+    Examples::
+
+        >>> layers_of(nn.TransformerEncoderLayer(8, 2))
+        ['self_attn', 'linear1', 'linear2']
+    """
+    modules = dict(model.named_modules())
+    inside_attention = {
+        id(child)
+        for module in modules.values()
+        if isinstance(module, nn.MultiheadAttention)
+        for child in module.children()
+    }
+    names = [
+        name
+        for name, module in modules.items()
+        if isinstance(module, types) and id(module) not in inside_attention
+    ]
+    if inputs is None:
+        return names
+    called: set[str] = set()
+    with ExitStack() as stack:
+        stack.enter_context(preserved_state([model]))
+        stack.enter_context(torch.no_grad())
+        for name in names:
+            handle = modules[name].register_forward_pre_hook(lambda *_, name=name: called.add(name))
+            stack.callback(handle.remove)
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        run_forward(model, given, format_forward_args(additional_forward_args))
+    return [name for name in names if name in called]
+
+
+def root_modules(forward_func: ForwardFunction) -> list[nn.Module]:
+    """The model, or what modules a plain function refers to, as ``lambda x: model(x)[0]`` does.
+
+    Examples::
+
+        >>> model = nn.ReLU()
+        >>> root_modules(model) == root_modules(lambda x: model(x)) == [model]
+        True
+    """
+    root = _root_module(forward_func)
+    if root is not None:
+        return [root]
     try:
         seen = inspect.getclosurevars(forward_func)
     except TypeError:  # a callable object, not a function

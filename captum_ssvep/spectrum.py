@@ -6,7 +6,6 @@ import cmath
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from . import statistics
-from ._warnings import warn_user
 from .components import Component, in_group
 from .design import ComponentSelection, TaggingDesign
-from .fourier import FourierSums, FrameSchedule
+from .fourier import FourierSums
+from .plan import SpectrumPlan, neighbours_of, warn_of_collisions
 from .statistics import Reduction, Statistic
 
 
@@ -100,7 +99,24 @@ class TaggedSpectrum:
         plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False)
         sums = plan.new_sums(series[0], torch.finfo(series.dtype).eps)
         sums.add(0, series)
-        return plan.spectrum([sums])
+        return cls.from_sums(plan, [sums])
+
+    @classmethod
+    def from_sums(cls, plan: SpectrumPlan, blocks: Sequence[FourierSums]) -> TaggedSpectrum:
+        """The spectrum of a plan's sums over successive blocks of examples."""
+        lines = torch.cat([block.lines() for block in blocks], dim=1)
+        n_components = len(plan.components)
+        return cls(
+            lines=lines[:n_components],
+            components=plan.components,
+            design=plan.design,
+            mean=torch.cat([block.mean() for block in blocks]),
+            variance=torch.cat([block.variance() for block in blocks]),
+            floor=torch.cat([block.floor() for block in blocks]),
+            n_neighbors=plan.n_neighbors,
+            neighbour_bins=plan.neighbour_bins,
+            neighbour_lines=lines[n_components:],
+        )
 
     def reduce(
         self,
@@ -362,95 +378,3 @@ class TaggedSpectrum:
 
 
 _TENSORS = ("lines", "mean", "variance", "floor", "neighbour_lines")
-
-
-@dataclass(frozen=True)
-class SpectrumPlan:
-    """Which frames to run and which lines to compute for a spectrum.
-
-    Args:
-        design (TaggingDesign): The stimulus.
-        components (tuple[Component, ...]): The lines wanted.
-        n_neighbors (int): Noise bins on each side; 0 for none.
-        distinct (bool): Whether moments with equal contrasts share a frame: so in a deterministic
-            network, not where noise makes every frame different.
-    """
-
-    design: TaggingDesign
-    components: tuple[Component, ...]
-    n_neighbors: int
-    distinct: bool
-
-    @cached_property
-    def schedule(self) -> FrameSchedule:
-        """The frames to run."""
-        return self.design.schedule(self.distinct)
-
-    @cached_property
-    def neighbour_bins(self) -> tuple[int, ...]:
-        """Neighbours of all components."""
-        nearby = (
-            neighbours_of(component, self.components, self.design, self.n_neighbors)
-            for component in self.components
-        )
-        return tuple(sorted({line for bins in nearby for line in bins}))
-
-    @cached_property
-    def _bins(self) -> tuple[int, ...]:
-        return (*map(self.design.bin, self.components), *self.neighbour_bins)
-
-    @cached_property
-    def _weights(self) -> Tensor:
-        lines = self.schedule.fourier_weights(self._bins)
-        share = self.schedule.counts[None] / self.design.n_frames
-        return torch.from_numpy(np.concatenate([lines.real, lines.imag, share]))
-
-    def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
-        """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
-        return FourierSums(self._bins, self._weights, self.design.n_frames, reference, eps)
-
-    def spectrum(self, blocks: Sequence[FourierSums]) -> TaggedSpectrum:
-        """The spectrum of sums over successive blocks of examples."""
-        lines = torch.cat([block.lines() for block in blocks], dim=1)
-        n_components = len(self.components)
-        return TaggedSpectrum(
-            lines=lines[:n_components],
-            components=self.components,
-            design=self.design,
-            mean=torch.cat([block.mean() for block in blocks]),
-            variance=torch.cat([block.variance() for block in blocks]),
-            floor=torch.cat([block.floor() for block in blocks]),
-            n_neighbors=self.n_neighbors,
-            neighbour_bins=self.neighbour_bins,
-            neighbour_lines=lines[n_components:],
-        )
-
-
-def neighbours_of(
-    component: Sequence[int],
-    components: Sequence[Component],
-    design: TaggingDesign,
-    n_neighbors: int,
-) -> tuple[int, ...]:
-    """Noise bins of a component, free of all others that are read and of those to order 4."""
-    if not n_neighbors:
-        return ()
-    return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
-
-
-def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
-    """Warn once if components share lines with others of no higher order, naming both."""
-    collisions = design.collisions(components)
-    if not collisions:
-        return
-    shown = [
-        f"{design.label(component)} with {'the mean' if other is None else design.label(other)}"
-        for component, other in collisions[:3]
-    ]
-    more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
-    warn_user(
-        f"Components share a line with another of no higher order and cannot be told apart: "
-        f"{', '.join(shown)}{more}. The design is collision-free to order "
-        f"{design.collision_free_order}: ask for components to that `max_order`, or make a design "
-        "for a higher one with `TaggingDesign.for_parts`"
-    )

@@ -147,6 +147,18 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     raise unknown_choice("reduction", reduction, REDUCTIONS)
 
 
+def validate_choices(statistic: str, reduction: str) -> None:
+    """Refuse unknown names before anything runs.
+
+    Raises:
+        ValueError: If a name is unknown; the message lists the valid ones.
+    """
+    if statistic not in STATISTICS:
+        raise unknown_choice("statistic", statistic, STATISTICS)
+    if reduction not in REDUCTIONS:
+        raise unknown_choice("reduction", reduction, REDUCTIONS)
+
+
 def unknown_choice(name: str, value: object, valid: Sequence[str]) -> ValueError:
     """The error for a string argument that is none of the valid ones."""
     return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import statistics
 from .components import Component
 from .design import TaggingDesign
-from .layout import Layout, guess_layout
+from .layout import Layout, channel_maps, guess_layout
 from .spectrum import TaggedSpectrum
 from .statistics import Statistic
 from .stimulus import Baselines, FeatureMask, Stimulus
@@ -257,13 +257,7 @@ def to_map(
         >>> to_map(torch.rand(1, 197, 768), (224, 224)).shape
         (224, 224, 1)
     """
-    if result.dim() not in (3, 4):
-        raise ValueError(
-            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
-            f"or (N, tokens, channels), but got {tuple(result.shape)}; a layer without two spatial "
-            "dimensions has no map"
-        )
-    maps = _channel_maps(result[example], layout or guess_layout(result), size).float()
+    maps = channel_maps(result, layout or guess_layout(result), size)[example].float()
     combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
     if decibels:
         combined = statistics.decibels(combined.clamp(min=1))
@@ -297,25 +291,6 @@ def to_pixels(
         images = images + images.new_tensor(mean).reshape(-1, 1, 1)
     pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
-
-
-def _channel_maps(result: Tensor, layout: Layout, size: tuple[int, int]) -> Tensor:
-    """One example's result as ``(channels, height, width)``."""
-    if layout == "channels_first":
-        return result
-    if layout == "channels_last":
-        return result.movedim(-1, 0)
-    n_tokens = len(result)
-    for n_class_tokens in (0, 1):
-        n_patches = n_tokens - n_class_tokens
-        rows = round((n_patches * size[0] / size[1]) ** 0.5)
-        if rows and n_patches % rows == 0 and rows * size[1] == n_patches // rows * size[0]:
-            patches = result[n_class_tokens:].reshape(rows, n_patches // rows, -1)
-            return patches.movedim(-1, 0)
-    raise ValueError(
-        f"Expected {n_tokens} tokens to fill a grid of the proportions of {size}, with one class "
-        "token or none, but they do not; cut off the tokens that are no patches"
-    )
 
 
 def _kind(component: Component, design: TaggingDesign) -> tuple[str, str]:

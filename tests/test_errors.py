@@ -166,7 +166,7 @@ BAD_CALLS = {
         "`n_neighbors`.*720 frames",
     ),
     "endless noise": (dict(noise_std=math.nan), ValueError, "finite `noise_std`"),
-    "nan activations": (dict(layer="broken"), ValueError, "'broken' to give finite activations"),
+    "nan activations": (dict(layer="broken"), ValueError, "layer 'broken' to be finite"),
     "bool mask": (
         dict(feature_mask=torch.tensor([False, True] * 4)),
         TypeError,

@@ -5,7 +5,7 @@ import torch
 from captum.attr import LayerActivation
 from torch import nn
 
-from captum_ssvep.recording import LayerRecorder, floating_tensors
+from captum_ssvep.recording import LayerRecorder, floating_tensors, layers_of
 
 
 class Network(nn.Module):
@@ -274,3 +274,26 @@ def test_floating_tensors_of_nests():
     assert [len(t) for t in floating_tensors((None, ids, [b, (c,)]))] == [2]
     assert [len(t) for t in floating_tensors((b, None, c))] == [2, 3]
     assert floating_tensors("text") == ()
+
+
+def test_layers_that_can_be_read_are_listed(model):
+    assert layers_of(model) == ["conv", "head"]
+    assert layers_of(model, types=(nn.BatchNorm2d, nn.ReLU)) == ["relu", "norm"]
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(6, 2), nn.Linear(6, 2)
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+        def forward(self, x, scale=1.0):
+            return self.used(self.attention(x, x, x)[0] * scale)
+
+    branching = Branching().train()
+    assert layers_of(branching) == ["used", "unused", "attention"]
+    inputs = torch.rand(1, 3, 6)
+    assert layers_of(branching, inputs=inputs) == ["used", "attention"]
+    assert layers_of(branching, inputs=inputs, additional_forward_args=2.0) == ["used", "attention"]
+    assert n_hooks(branching) == 0
+    with LayerRecorder(branching.eval(), layers_of(branching, inputs=inputs)) as recorder:
+        assert len(record(recorder, inputs)) == 2

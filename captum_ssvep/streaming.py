@@ -1,0 +1,143 @@
+"""Show the frames of a plan to a network, and sum what it answers as it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .fourier import FourierSums
+from .plan import SpectrumPlan
+from .recording import Receiver
+from .spectrum import TaggedSpectrum
+from .stimulus import FrameNoise, Stimulus
+
+# Called with rows of the batch, their frames (one tensor per input; all examples of the first
+# frame, then of the second), the number of frames, and a receiver for what was recorded.
+Record = Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
+
+
+@dataclass(frozen=True)
+class PassSize:
+    """How many frames and examples go through the network at once.
+
+    Args:
+        frames: Frames of each example.
+        examples: Examples of the batch.
+    """
+
+    frames: int
+    examples: int
+
+    @classmethod
+    def within(cls, n_examples: int, n_frames: int, max_rows: int | None, name: str) -> PassSize:
+        """The largest pass of at most ``n_frames`` frames, and ``max_rows`` rows where given.
+
+        Raises:
+            ValueError: If a number, ``name`` being that of ``n_frames``, is not a positive integer.
+        """
+        for label, value in ((name, n_frames), ("internal_batch_size", max_rows)):
+            if value is None and label == "internal_batch_size":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"Expected `{label}` to be a positive integer, but got {value!r}")
+        if max_rows is None:
+            return cls(n_frames, n_examples)
+        examples = min(max_rows, n_examples)
+        return cls(min(n_frames, max_rows // examples), examples)
+
+
+def stream_spectra(
+    plan: SpectrumPlan,
+    stimulus: Stimulus,
+    record: Record,
+    size: PassSize,
+    *,
+    describe: Callable[[int], str],
+    pool: Callable[[Tensor], Tensor] | None = None,
+    noise_std: float = 0.0,
+    seed: int = 0,
+    title: str | None = None,
+) -> list[tuple[TaggedSpectrum, ...]]:
+    """Run a plan over a batch; no recording outlives its pass.
+
+    Args:
+        plan: Frames to show and lines to sum.
+        stimulus: What flickers.
+        record: Runs the network.
+        size: Frames and examples in a pass.
+        describe: What a receiver's index stands for, for messages.
+        pool: Applied to every recorded tensor. Default: nothing
+        noise_std: Standard deviation of noise on the frames. Default: 0.0
+        seed: Of that noise. Default: 0
+        title: Of a progress bar. Default: none is shown
+
+    Returns:
+        list[tuple[TaggedSpectrum, ...]]: For each index, a spectrum per tensor.
+
+    Raises:
+        ValueError: If what was recorded is not finite.
+    """
+    n_rows = stimulus.n_examples * len(plan.schedule.contrasts)
+    blocks = []
+    with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
+        for first in range(0, stimulus.n_examples, size.examples):
+            rows = slice(first, first + size.examples)
+            block = stimulus.examples(rows)
+            noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
+            show = partial(record, rows)
+            blocks.append(_stream_block(plan, block, show, size.frames, pool, noise, bar))
+    for index, block_sums in enumerate(zip(*blocks, strict=True)):
+        if not all(sums.is_finite for block in block_sums for sums in block):
+            raise ValueError(
+                f"Expected {describe(index)} to be finite, but got NaN or infinity; choose a layer "
+                "in front of the one that makes them"
+            )
+    return [
+        tuple(TaggedSpectrum.from_sums(plan, sums) for sums in zip(*block_sums, strict=True))
+        for block_sums in zip(*blocks, strict=True)
+    ]
+
+
+def _stream_block(
+    plan: SpectrumPlan,
+    stimulus: Stimulus,
+    show: Callable[[tuple[Tensor, ...], int, Receiver], None],
+    frames_per_pass: int,
+    pool: Callable[[Tensor], Tensor] | None,
+    noise: FrameNoise | None,
+    bar: tqdm[Any],
+) -> list[list[FourierSums]]:
+    """Sums over all frames of one block of examples, for each recorded tensor.
+
+    The first frame runs alone: it is the reference of the sums, and the one complete forward of a
+    recorder that stops early.
+    """
+    contrasts = plan.schedule.contrasts
+    sums: dict[int, list[FourierSums]] = {}
+
+    def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
+        pooled = tensors if pool is None else tuple(map(pool, tensors))
+        shape = (n_frames, stimulus.n_examples)
+        by_frame = [torch.unflatten(tensor, 0, shape) for tensor in pooled]
+        if index not in sums:
+            sums[index] = [
+                plan.new_sums(frames[0], torch.finfo(tensor.dtype).eps)
+                for frames, tensor in zip(by_frame, tensors, strict=True)
+            ]
+        for tensor_sums, frames in zip(sums[index], by_frame, strict=True):
+            tensor_sums.add(start, frames)
+
+    for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
+        frames = stimulus.frames(contrasts[start:stop])
+        if noise:
+            noise.add_to(frames)
+        show(frames, stop - start, partial(add, start, stop - start))
+        bar.update(len(frames[0]))
+    return [tensor_sums for _, tensor_sums in sorted(sums.items())]

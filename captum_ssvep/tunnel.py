@@ -1,0 +1,236 @@
+"""Frequency tagging around any Captum method: the spectrum of attributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from captum.attr import Attribution
+from torch import Tensor
+
+from ._captum import (
+    GradientAttribution,
+    expand_forward_args,
+    expand_target,
+    format_forward_args,
+    log_usage,
+)
+from .attribution import LayerResult, Pooling, map_result, pooling_function
+from .design import ComponentSelection, TaggingDesign
+from .plan import SpectrumPlan, warn_of_collisions
+from .recording import Receiver, preserved_state, root_modules
+from .statistics import Reduction, Statistic, validate_choices
+from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
+from .streaming import PassSize, stream_spectra
+
+
+class FrequencyTunnel(Attribution):
+    r"""Runs any Captum method on every frame of a tagged input and analyses the attributions.
+
+    What ``NoiseTunnel`` is to noise, this is to tagging: where `FrequencyTaggingAttribution` asks
+    which neurons answer a part, the tunnel asks whose *relevance* follows it. It takes layer,
+    neuron and input methods alike (``LayerGradientXActivation``, ``LayerConductance``,
+    ``NeuronGradient``, ``Saliency``, ...). With ``LayerActivation`` inside it equals
+    `FrequencyTaggingAttribution`.
+
+    The method has to be deterministic: equal frames are shown once.
+
+    Args:
+        attribution_method (Attribution): Any method of Captum whose ``attribute`` takes the inputs
+            first.
+
+    Examples::
+
+        >>> from captum.attr import LayerGradientXActivation
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> tunnel = FrequencyTunnel(LayerGradientXActivation(model, model[1]))
+        >>> tunnel.attribute(torch.rand(2, 4), target=torch.tensor([0, 1])).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, attribution_method: Attribution) -> None:
+        self.attribution_method = attribution_method
+        super().__init__(attribution_method.forward_func)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """That of the wrapped method."""
+        return bool(self.attribution_method.multiplies_by_inputs)
+
+    def has_convergence_delta(self) -> bool:
+        """False: a spectrum of attributions does not sum to the output."""
+        return False
+
+    @log_usage(part_of_slo=True)
+    @torch.no_grad()
+    def attribute(
+        self,
+        inputs: Inputs,
+        tag_mask: FeatureMask = None,
+        tag_baselines: Baselines = None,
+        frames_per_pass: int = 16,
+        show_progress: bool = False,
+        *,
+        design: TaggingDesign | None = None,
+        components: ComponentSelection = "fundamentals",
+        statistic: Statistic = "snr",
+        reduction: Reduction = "mean",
+        n_neighbors: int = 2,
+        noise_std: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> LayerResult:
+        """One number per attribution: how strongly it follows the tags.
+
+        Args:
+            inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0.
+            tag_mask (Tensor or tuple[Tensor, ...], optional): Part of every element of the input,
+                as ``feature_mask`` of `FrequencyTaggingAttribution`. Default: left and right half
+            tag_baselines (scalar, Tensor or tuple, optional): What zero contrast looks like.
+                Default: 0
+            frames_per_pass (int, optional): Frames per call of the wrapped method, each with all
+                examples. Default: 16
+            show_progress (bool, optional): Progress bar over frames. Default: False
+            design, components, statistic, reduction, n_neighbors, noise_std, seed: As in
+                `FrequencyTaggingAttribution.attribute`.
+            **kwargs (Any, optional): Arguments of the wrapped method. ``target``, ``baselines``,
+                ``feature_mask`` and ``additional_forward_args`` with one entry per example are
+                repeated for every frame.
+
+        Returns:
+            Tensor, tuple or list: Arranged and shaped as the wrapped method's result.
+
+        Raises:
+            ValueError, TypeError: If an argument does not fit; the message says what to do.
+        """
+        design = design or TaggingDesign()
+        wanted = design.components(components)
+        validate_choices(statistic, reduction)
+        spectra = self.spectrum(
+            inputs,
+            tag_mask,
+            tag_baselines,
+            frames_per_pass,
+            show_progress,
+            design=design,
+            components=wanted,
+            n_neighbors=n_neighbors,
+            noise_std=noise_std,
+            seed=seed,
+            **kwargs,
+        )
+        return map_result(
+            spectra, lambda spectrum: spectrum.reduce(wanted, statistic, reduction).contiguous()
+        )
+
+    @torch.no_grad()
+    def spectrum(
+        self,
+        inputs: Inputs,
+        tag_mask: FeatureMask = None,
+        tag_baselines: Baselines = None,
+        frames_per_pass: int = 16,
+        show_progress: bool = False,
+        *,
+        design: TaggingDesign | None = None,
+        components: ComponentSelection = "all",
+        max_order: int = 4,
+        pooling: Pooling = None,
+        n_neighbors: int = 2,
+        noise_std: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> LayerResult:
+        """The whole spectrum of the attributions.
+
+        Args:
+            inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
+                ``design``, ``noise_std``, ``seed`` and ``**kwargs``, are as in `attribute`.
+            components, max_order, pooling, n_neighbors: As in
+                `FrequencyTaggingAttribution.spectrum`.
+
+        Returns:
+            TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as the wrapped method
+            arranges its result.
+
+        Raises:
+            ValueError, TypeError: If an argument does not fit; the message says what to do.
+        """
+        if kwargs.get("return_convergence_delta"):
+            raise ValueError(
+                "Expected attributions alone, but got return_convergence_delta=True; a delta has "
+                "no neurons to tag"
+            )
+        design = design or TaggingDesign()
+        wanted = design.components(components, max_order)
+        warn_of_collisions(design, wanted)
+        stimulus = Stimulus.build(inputs, design, tag_mask, tag_baselines)
+        plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
+        method = self.attribution_method
+        arrangement: list[Any] = []
+
+        def record(
+            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+        ) -> None:
+            if isinstance(method, GradientAttribution):
+                frames = tuple(frame.requires_grad_() for frame in frames)
+            # The undecorated method, as NoiseTunnel calls it.
+            result = method.attribute.__wrapped__(
+                method,
+                frames if isinstance(inputs, tuple) else frames[0],
+                **expand_arguments(kwargs, stimulus.n_examples, n_frames),
+            )
+            arrangement[:] = [result]
+            for index, item in enumerate(result if isinstance(result, list) else [result]):
+                tensors = item if isinstance(item, tuple) else (item,)
+                receive(index, tuple(tensor.detach() for tensor in tensors))
+
+        with preserved_state(root_modules(method.forward_func)):
+            results = stream_spectra(
+                plan,
+                stimulus,
+                record,
+                PassSize.within(stimulus.n_examples, frames_per_pass, None, "frames_per_pass"),
+                describe=lambda index: f"the attributions of {method.get_name()}",
+                pool=pooling_function(pooling),
+                noise_std=noise_std,
+                seed=seed,
+                title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
+            )
+        (shown,) = arrangement
+        items = shown if isinstance(shown, list) else [shown]
+        arranged = [
+            spectra if isinstance(item, tuple) else spectra[0]
+            for item, spectra in zip(items, results, strict=True)
+        ]
+        return arranged if isinstance(shown, list) else arranged[0]
+
+
+def expand_arguments(kwargs: dict[str, Any], n_examples: int, n_frames: int) -> dict[str, Any]:
+    """Repeat for every frame the arguments that hold one entry per example, as NoiseTunnel does.
+
+    Examples::
+
+        >>> expanded = expand_arguments({"target": [1, 2], "n_steps": 5}, n_examples=2, n_frames=2)
+        >>> expanded["target"], expanded["n_steps"]
+        ([1, 2, 1, 2], 5)
+    """
+
+    def by_example(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(by_example, value))
+        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == n_examples > 1:
+            return torch.cat([value] * n_frames)
+        return value
+
+    expanded = dict(kwargs)
+    for name in ("baselines", "feature_mask"):
+        if name in kwargs:
+            expanded[name] = by_example(kwargs[name])
+    if "target" in kwargs:
+        expanded["target"] = expand_target(kwargs["target"], n_frames)
+    if kwargs.get("additional_forward_args") is not None:
+        forward_args = format_forward_args(kwargs["additional_forward_args"])
+        expanded["additional_forward_args"] = expand_forward_args(forward_args, n_frames)
+    return expanded
