@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -83,6 +84,7 @@ class LayerRecorder:
             )
         with ExitStack() as stack:
             stack.enter_context(preserved_state(roots))
+            stack.enter_context(_uncompiled())
             for index, layer in enumerate(self.layers):
                 handle = (
                     layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
@@ -227,6 +229,14 @@ def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
                         buffer.copy_(before)
 
 
+def _uncompiled() -> AbstractContextManager[object]:
+    """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return nullcontext()
+    eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return eager
+
+
 def floating_tensors(value: Any) -> tuple[Tensor, ...]:
     """The floating tensors of a tuple, list or mapping, in order; of deeper ones if it has none.
 
@@ -250,6 +260,7 @@ def floating_tensors(value: Any) -> tuple[Tensor, ...]:
 
 def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
     """The model behind a forward function, where it can be told."""
+    _refuse_jitted(forward_func)
     root = getattr(forward_func, "__self__", forward_func)
     _refuse_jitted(root)
     return root if isinstance(root, nn.Module) else None
@@ -328,7 +339,7 @@ def root_modules(forward_func: ForwardFunction) -> list[nn.Module]:
 
 
 def _refuse_jitted(module: object) -> None:
-    if isinstance(module, torch.jit.ScriptModule):
+    if isinstance(module, (torch.jit.ScriptModule, torch.ScriptMethod, torch.jit.ScriptFunction)):
         raise ValueError(
             "Expected a model with forward hooks, but got a jitted one (torch.jit), which has "
             "none; use the Python model it was made from"
@@ -337,7 +348,7 @@ def _refuse_jitted(module: object) -> None:
 
 def _resolve(layer: Layer, root: nn.Module | None) -> nn.Module:
     if isinstance(layer, str):
-        return _named_layer(layer, root)
+        layer = _named_layer(layer, root)
     if not isinstance(layer, nn.Module):
         raise TypeError(
             "Expected `layer` to be a module, its name in the model or a list of these, but got "
@@ -358,16 +369,21 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
             f"Expected a module for `layer`, but got the name {name!r} and a plain function as "
             "forward function, in which names cannot be looked up; pass the module itself"
         )
-    names: dict[str, nn.Module] = dict(root.named_modules())
-    wrapped = f"module.{name}"  # as DataParallel and DistributedDataParallel name their model
-    for candidate in (name, wrapped):
-        if candidate in names:
-            return names[candidate]
-    close = difflib.get_close_matches(name, names, n=3)
+    names: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
+    inside = {_without_wrappers(full): module for full, module in names.items()}
+    for known in (names, inside):
+        if name in known:
+            return known[name]
+    close = difflib.get_close_matches(name, inside, n=3)
     raise ValueError(
         f"Expected `layer` to name a module of the model, but it has no {name!r}"
         + (f"; nearest: {', '.join(close)}" if close else "; see `model.named_modules()`")
     )
+
+
+def _without_wrappers(name: str) -> str:
+    """A module's name without what DataParallel, its distributed kin and torch.compile add."""
+    return ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod"))
 
 
 def _name(layer: nn.Module, root: nn.Module | None) -> str:
