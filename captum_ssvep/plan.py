@@ -100,10 +100,12 @@ def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -
     collisions = design.collisions(components)
     if not collisions:
         return
-    shown = [
-        f"{design.label(component)} with {'the mean' if other is None else design.label(other)}"
-        for component, other in collisions[:3]
-    ]
+    shown = []
+    for component, other in collisions[:3]:
+        partner = "the mean" if other is None else design.label(other)
+        if other == component:
+            partner = "its own mirror image at the Nyquist frequency"
+        shown.append(f"{design.label(component)} with {partner}")
     more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
     warn_user(
         f"Components share a line with another of no higher order and cannot be told apart: "

@@ -84,7 +84,6 @@ class LayerRecorder:
             )
         with ExitStack() as stack:
             stack.enter_context(preserved_state(roots))
-            stack.enter_context(_uncompiled())
             for index, layer in enumerate(self.layers):
                 handle = (
                     layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
@@ -201,6 +200,8 @@ class LayerRecorder:
 def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
     """Put buffers (BatchNorm's statistics) and the global random state back on leaving.
 
+    Compiled modules run as plain Python meanwhile.
+
     Examples::
 
         >>> norm = nn.BatchNorm1d(2).train()
@@ -217,7 +218,8 @@ def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
     ]
     # An accelerator that nobody has used yet is left asleep.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count() if used else 0)):
+    devices = range(torch.cuda.device_count() if used else 0)
+    with torch.random.fork_rng(devices=devices), _uncompiled():
         try:
             yield
         finally:
@@ -383,7 +385,10 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
 
 def _without_wrappers(name: str) -> str:
     """A module's name without what DataParallel, its distributed kin and torch.compile add."""
-    return ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod"))
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    while parts[:1] == ["module"]:
+        parts.pop(0)
+    return ".".join(parts)
 
 
 def _name(layer: nn.Module, root: nn.Module | None) -> str:

@@ -138,7 +138,7 @@ def test_examples_are_picked_with_their_batch_dimension():
 def test_a_line_at_the_nyquist_frequency_is_counted_once():
     design = TaggingDesign((20.0, 7.5), phases=math.pi / 2)
     angles = 2 * np.pi * 20 * np.arange(240) / 120
-    with pytest.warns(UserWarning, match="3f1 with 3f1"):
+    with pytest.warns(UserWarning, match="3f1 with its own mirror image"):
         spectrum = TaggedSpectrum.from_series(np.cos(3 * angles)[:, None], design, [(3, 0)])
     assert spectrum.amplitude((3, 0)).item() == pytest.approx(1.0)
     assert spectrum.coefficient((3, 0)).item() == pytest.approx(1.0)
