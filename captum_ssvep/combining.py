@@ -27,6 +27,7 @@ def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...
 
     Raises:
         ValueError: If ``k`` is not between 1 and the number of neurons.
+        TypeError: If the result is that of several layers or tensors.
 
     Examples::
 
@@ -34,6 +35,11 @@ def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...
         >>> top_neurons(torch.tensor([[[1.0, 5.0], [7.0, 2.0]]]), k=2)
         [(1, 0), (0, 1)]
     """
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"Expected `result` to be the tensor of one layer, but got {type(result).__name__}; "
+            "pick the layer, as in `result[0]`"
+        )
     values = result[example]
     if not 1 <= k <= values.numel():
         raise ValueError(f"Expected `k` between 1 and {values.numel()} neurons, but got {k}")
@@ -53,7 +59,9 @@ def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple
 
     Args:
         method (Attribution): Any method of Captum or of this package.
-        **arguments (Any, optional): Arguments of its ``attribute`` besides the inputs.
+        **arguments (Any, optional): Arguments of its ``attribute`` that hold for all examples.
+            Those with one entry per example, such as ``target``, go to the metric, which expands
+            them.
 
     Returns:
         callable: ``explain(inputs, **kwargs) -> tuple[Tensor, ...]``, which takes the inputs as a

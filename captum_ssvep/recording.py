@@ -75,13 +75,7 @@ class LayerRecorder:
 
     def __enter__(self) -> LayerRecorder:
         roots = [*root_modules(self.forward_func), *self.layers]
-        # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
-        leaves = [m for root in roots for m in root.modules() if not list(m.children())]
-        if any(leaf.training for leaf in leaves):
-            warn_user(
-                "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
-                "adds noise to the spectrum; call `model.eval()` first"
-            )
+        warn_of_train_mode(roots)
         with ExitStack() as stack:
             stack.enter_context(preserved_state(roots))
             for index, layer in enumerate(self.layers):
@@ -194,6 +188,17 @@ class LayerRecorder:
                 )
         self._received[index] = True
         self._receive(index, tensors)
+
+
+def warn_of_train_mode(roots: Sequence[nn.Module]) -> None:
+    """Warn once if a module is in train mode."""
+    # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
+    leaves = [m for root in roots for m in root.modules() if not list(m.children())]
+    if any(leaf.training for leaf in leaves):
+        warn_user(
+            "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
+            "adds noise to the spectrum; call `model.eval()` first"
+        )
 
 
 @contextmanager

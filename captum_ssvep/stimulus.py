@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -113,9 +114,19 @@ class Stimulus:
 
     @classmethod
     def build(
-        cls, inputs: Inputs, design: TaggingDesign, feature_mask: FeatureMask, baselines: Baselines
+        cls,
+        inputs: Inputs,
+        design: TaggingDesign,
+        feature_mask: FeatureMask,
+        baselines: Baselines,
+        prefix: Literal["", "tag_"] = "",
     ) -> Stimulus:
         """Check what the user gave and fill in the defaults.
+
+        Args:
+            inputs, feature_mask, baselines: As in `FrequencyTaggingAttribution.attribute`.
+            design: The tags, one per part.
+            prefix: That of the arguments' names: ``"tag_"`` for `FrequencyTunnel`. Default: ``""``
 
         Raises:
             TypeError, ValueError: If inputs, mask or baselines do not fit each other or the design.
@@ -128,14 +139,23 @@ class Stimulus:
                 "Expected all `inputs` to hold the same number of examples, but got "
                 f"{[len(tensor) for tensor in tensors]}"
             )
+        mask_name = "tag_mask" if prefix else "feature_mask"
         if feature_mask is None:
-            masks = tuple(_default_mask(tensor, design) for tensor in tensors)
+            masks = tuple(_default_mask(tensor, design, mask_name) for tensor in tensors)
         else:
-            given = _one_per_input(feature_mask, tensors, "feature_mask")
-            masks = tuple(map(_validated_mask, given, tensors))
-        _validate_parts(masks, design)
-        values = _one_per_input(0 if baselines is None else baselines, tensors, "baselines")
-        return cls(tensors, masks, tuple(map(_validated_baseline, values, tensors)))
+            given = _one_per_input(feature_mask, tensors, mask_name)
+            masks = tuple(
+                _validated_mask(mask, tensor, mask_name)
+                for mask, tensor in zip(given, tensors, strict=True)
+            )
+        _validate_parts(masks, design, mask_name)
+        name = f"{prefix}baselines"
+        values = _one_per_input(0 if baselines is None else baselines, tensors, name)
+        shown = (
+            _validated_baseline(value, tensor, name)
+            for value, tensor in zip(values, tensors, strict=True)
+        )
+        return cls(tensors, masks, tuple(shown))
 
     @property
     def n_examples(self) -> int:
@@ -264,35 +284,35 @@ def _one_per_input(value: object, tensors: tuple[Tensor, ...], name: str) -> tup
     return values
 
 
-def _default_mask(tensor: Tensor, design: TaggingDesign) -> Tensor:
+def _default_mask(tensor: Tensor, design: TaggingDesign, name: str) -> Tensor:
     if design.n_parts == 1:
         return torch.zeros([1] * tensor.dim(), dtype=torch.long, device=tensor.device)
     if design.n_parts > 2:
         raise ValueError(
-            f"Expected `feature_mask` for a design with {design.n_parts} tags, but got None, which "
+            f"Expected `{name}` for a design with {design.n_parts} tags, but got None, which "
             "means left half and right half; `stimulus.grid` makes masks with more parts"
         )
     return halves(tensor.shape).to(tensor.device)
 
 
-def _validated_mask(mask: object, tensor: Tensor) -> Tensor:
+def _validated_mask(mask: object, tensor: Tensor, name: str) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype not in INTEGER_DTYPES:
         raise TypeError(
-            "Expected `feature_mask` to be an integer tensor of part ids, but got "
+            f"Expected `{name}` to be an integer tensor of part ids, but got "
             f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}"
         )
-    return _aligned(mask.to(tensor.device).long(), tensor, "feature_mask")
+    return _aligned(mask.to(tensor.device).long(), tensor, name)
 
 
-def _validated_baseline(baseline: object, tensor: Tensor) -> Tensor:
+def _validated_baseline(baseline: object, tensor: Tensor, name: str) -> Tensor:
     if isinstance(baseline, bool) or not isinstance(baseline, (int, float, Tensor)):
         raise TypeError(
-            f"Expected `baselines` to hold tensors or numbers, but got {type(baseline).__name__}"
+            f"Expected `{name}` to hold tensors or numbers, but got {type(baseline).__name__}"
         )
     values = torch.as_tensor(baseline).to(tensor)
     if not values.isfinite().all():
-        raise ValueError("Expected `baselines` to be finite, but got NaN or infinity")
-    return _aligned(values, tensor, "baselines")
+        raise ValueError(f"Expected `{name}` to be finite, but got NaN or infinity")
+    return _aligned(values, tensor, name)
 
 
 def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
@@ -309,7 +329,7 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 
 
-def _validate_parts(masks: tuple[Tensor, ...], design: TaggingDesign) -> None:
+def _validate_parts(masks: tuple[Tensor, ...], design: TaggingDesign, name: str) -> None:
     expected = set(range(design.n_parts))
     for example in range(max(len(mask) for mask in masks)):
         shown = [mask[example % len(mask)] for mask in masks]
@@ -318,7 +338,7 @@ def _validate_parts(masks: tuple[Tensor, ...], design: TaggingDesign) -> None:
             continue
         unknown, empty = sorted(present - expected), sorted(expected - present)
         raise ValueError(
-            f"Expected the ids of `feature_mask` to be 0 to {design.n_parts - 1}, one per tag, or "
+            f"Expected the ids of `{name}` to be 0 to {design.n_parts - 1}, one per tag, or "
             f"-1 where nothing flickers, but got "
             + " and ".join(
                 ([f"ids {unknown} without a tag"] if unknown else [])

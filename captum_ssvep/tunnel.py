@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from ._captum import (
 from .attribution import LayerResult, Pooling, map_result, pooling_function
 from .design import ComponentSelection, TaggingDesign
 from .plan import SpectrumPlan, warn_of_collisions
-from .recording import Receiver, preserved_state, root_modules
+from .recording import Receiver, preserved_state, root_modules, warn_of_train_mode
 from .statistics import Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
 from .streaming import PassSize, stream_spectra
@@ -30,10 +31,12 @@ class FrequencyTunnel(Attribution):
     What ``NoiseTunnel`` is to noise, this is to tagging: where `FrequencyTaggingAttribution` asks
     which neurons answer a part, the tunnel asks whose *relevance* follows it. It takes layer,
     neuron and input methods alike (``LayerGradientXActivation``, ``LayerConductance``,
-    ``NeuronGradient``, ``Saliency``, ...). With ``LayerActivation`` inside it equals
-    `FrequencyTaggingAttribution`.
+    ``NeuronGradient``, ``Saliency``, ...) for what Captum itself can read. With
+    ``LayerActivation`` inside it equals `FrequencyTaggingAttribution`.
 
-    The method has to be deterministic: equal frames are shown once.
+    The method has to be deterministic: equal frames are shown once. Inside of ``NoiseTunnel``,
+    which does not know ``tag_mask`` and ``tag_baselines``, these have to be the same for all
+    examples.
 
     Args:
         attribution_method (Attribution): Any method of Captum whose ``attribute`` takes the inputs
@@ -50,6 +53,11 @@ class FrequencyTunnel(Attribution):
     """
 
     def __init__(self, attribution_method: Attribution) -> None:
+        if not isinstance(attribution_method, Attribution):
+            raise TypeError(
+                "Expected `attribution_method` to be a method made for a model, as in "
+                f"FrequencyTunnel(Saliency(model)), but got {attribution_method!r}"
+            )
         self.attribution_method = attribution_method
         super().__init__(attribution_method.forward_func)
 
@@ -157,15 +165,11 @@ class FrequencyTunnel(Attribution):
         Raises:
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
-        if kwargs.get("return_convergence_delta"):
-            raise ValueError(
-                "Expected attributions alone, but got return_convergence_delta=True; a delta has "
-                "no neurons to tag"
-            )
+        self._validate_arguments(kwargs)
         design = design or TaggingDesign()
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
-        stimulus = Stimulus.build(inputs, design, tag_mask, tag_baselines)
+        stimulus = Stimulus.build(inputs, design, tag_mask, tag_baselines, prefix="tag_")
         plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
         method = self.attribution_method
         arrangement: list[Any] = []
@@ -186,7 +190,9 @@ class FrequencyTunnel(Attribution):
                 tensors = item if isinstance(item, tuple) else (item,)
                 receive(index, tuple(tensor.detach() for tensor in tensors))
 
-        with preserved_state(root_modules(method.forward_func)):
+        roots = root_modules(method.forward_func)
+        warn_of_train_mode(roots)
+        with preserved_state(roots):
             results = stream_spectra(
                 plan,
                 stimulus,
@@ -205,6 +211,24 @@ class FrequencyTunnel(Attribution):
             for item, spectra in zip(items, results, strict=True)
         ]
         return arranged if isinstance(shown, list) else arranged[0]
+
+    def _validate_arguments(self, kwargs: dict[str, Any]) -> None:
+        if kwargs.get("return_convergence_delta"):
+            raise ValueError(
+                "Expected attributions alone, but got return_convergence_delta=True; a delta has "
+                "no neurons to tag"
+            )
+        parameters = inspect.signature(self.attribution_method.attribute).parameters
+        takes_any = any(
+            parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()
+        )
+        unknown = [name for name in kwargs if name not in parameters]
+        if unknown and not takes_any:
+            method = type(self.attribution_method).__name__
+            raise TypeError(
+                f"Expected arguments of {method}.attribute, but got {', '.join(unknown)}; what flickers is `tag_mask`, and what it flickers to is "
+                "`tag_baselines`"
+            )
 
 
 def expand_arguments(kwargs: dict[str, Any], n_examples: int, n_frames: int) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def model():
     return Network().eval()
 
 
-IMAGES = torch.rand(3, 3, 6, 6)
+GENERATOR = torch.Generator().manual_seed(0)  # at import, before any test's seed
+IMAGES = torch.rand(3, 3, 6, 6, generator=GENERATOR)
+GAINS = torch.rand(3, 1, generator=GENERATOR)
 
 
 def layers(model):
@@ -86,11 +88,11 @@ METHODS = {
     "layer gradient": (lambda m: LayerGradientXActivation(m, m.relu), dict(target=[0, 1, 2])),
     "layer conductance": (
         lambda m: LayerConductance(m, m.relu),
-        dict(target=torch.tensor([0, 1, 2]), n_steps=4, baselines=torch.rand(3, 3, 6, 6)),
+        dict(target=torch.tensor([0, 1, 2]), n_steps=4, baselines=IMAGES.flip(0)),
     ),
     "neuron gradient": (
-        lambda m: NeuronGradient(m, m.relu),
-        dict(neuron_selector=(1, 2, 2), additional_forward_args=(None, torch.rand(3, 1))),
+        lambda m: NeuronGradient(m, m.head),
+        dict(neuron_selector=1, additional_forward_args=(None, GAINS)),
     ),
     "saliency": (lambda m: Saliency(m), dict(target=[0, 1, 2], abs=False)),
     "integrated gradients": (
@@ -99,7 +101,7 @@ METHODS = {
             target=[0, 1, 2],
             n_steps=4,
             baselines=0.5,
-            additional_forward_args=(None, torch.rand(3, 1)),
+            additional_forward_args=(None, GAINS),
         ),
     ),
 }
@@ -199,10 +201,26 @@ def test_conventions(model, capsys):
         (dict(return_convergence_delta=True), "return_convergence_delta"),
         (dict(frames_per_pass=0), "`frames_per_pass` to be a positive integer"),
         (dict(statistic="power"), "`statistic`"),
-        (dict(tag_baselines=torch.zeros(2)), "to broadcast"),
+        (dict(tag_baselines=torch.zeros(2)), "`tag_baselines` to broadcast"),
+        (dict(tag_mask=torch.full((6,), 3)), "ids of `tag_mask`"),
+        (dict(tag_mask=torch.zeros(6)), "`tag_mask` to be an integer tensor"),
+        (dict(feature_mask=torch.zeros(6)), "LayerGradientXActivation.*feature_mask.*`tag_mask`"),
     ],
 )
 def test_bad_input_is_refused(model, arguments, words):
     tunnel = FrequencyTunnel(LayerGradientXActivation(model, model.relu))
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         tunnel.attribute(IMAGES, target=0, **arguments)
+
+
+def test_a_class_is_no_method():
+    with pytest.raises(TypeError, match=r"FrequencyTunnel\(Saliency\(model\)\)"):
+        FrequencyTunnel(Saliency)
+
+
+def test_a_model_in_train_mode_is_warned_of(model):
+    model.train()
+    tunnel = FrequencyTunnel(LayerGradientXActivation(model, model.relu))
+    with pytest.warns(UserWarning, match="train mode") as caught:
+        tunnel.attribute(IMAGES, target=0)
+    assert caught[0].filename == __file__
