@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from captum.attr import LayerAttribution
@@ -12,17 +10,18 @@ from torch import Tensor
 
 from ._captum import expand_forward_args, format_forward_args, log_usage
 from .design import ComponentSelection, TaggingDesign
-from .layout import guess_layout, mean_of_channels
 from .plan import SpectrumPlan, warn_of_collisions
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
-from .spectrum import TaggedSpectrum
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
-from .streaming import PassSize, stream_spectra
-
-Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
-# What a layer gives: a tensor, a tuple of several, or a list over several layers.
-LayerResult = Any
+from .streaming import (
+    LayerResult,
+    PassSize,
+    Pooling,
+    map_result,
+    pooling_function,
+    stream_spectra,
+)
 
 
 class FrequencyTaggingAttribution(LayerAttribution):
@@ -247,7 +246,9 @@ class FrequencyTaggingAttribution(LayerAttribution):
         def record(
             rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
         ) -> None:
-            block_args = tuple(_examples_of(argument, rows) for argument in forward_args)
+            block_args = tuple(
+                _examples_of(argument, rows, stimulus.n_examples) for argument in forward_args
+            )
             recorder.record(frames, expand_forward_args(block_args, n_frames), receive)
 
         with recorder:
@@ -266,51 +267,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         return arranged if isinstance(self.layer, list) else arranged[0]
 
 
-def map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
-    """Apply a function to every spectrum of a layer result, keeping the arrangement."""
-    if isinstance(result, (list, tuple)):
-        return type(result)(map_result(item, function) for item in result)
-    return function(result)
-
-
-def pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor] | None:
-    """What `spectrum` applies to every recorded tensor.
-
-    Raises:
-        ValueError: If ``pooling`` is neither None, ``"channel"`` nor a function.
-    """
-    if pooling is None:
-        return None
-    if callable(pooling):
-        return partial(_pooled, pooling)
-    if pooling != "channel":
-        raise ValueError(
-            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
-        )
-    return _mean_of_channels
-
-
-def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
-    pooled = pooling(activations)
-    if not isinstance(pooled, Tensor) or pooled.shape[:1] != activations.shape[:1]:
-        raise ValueError(
-            f"Expected `pooling` to keep the batch of {len(activations)} on dimension 0, but it "
-            f"gave {tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__}"
-        )
-    return pooled
-
-
-def _mean_of_channels(activations: Tensor) -> Tensor:
-    if activations.dim() == 3 or guess_layout(activations) == "channels_last":
-        raise ValueError(
-            "Expected a layer whose channels are dimension 1 for pooling='channel', but with shape "
-            f"{tuple(activations.shape)} they may be last, as in transformers; pass a function, "
-            "such as pooling=lambda x: x.flatten(1, -2).mean(1), or .flatten(2).mean(2) if they "
-            "are not"
-        )
-    return mean_of_channels(activations, "channels_first")
-
-
-def _examples_of(argument: Any, rows: slice) -> Any:
+def _examples_of(argument: Any, rows: slice, n_examples: int) -> Any:
     """The rows of an argument with an example each; what has none is for all."""
-    return argument[rows] if isinstance(argument, Tensor) and argument.dim() > 0 else argument
+    per_example = isinstance(argument, Tensor) and argument.dim() > 0
+    return argument[rows] if per_example and len(argument) == n_examples else argument

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor
 
 from . import statistics
-from .layout import channel_maps, guess_layout
+from .layout import Layout, channel_maps, guess_layout
 
 
 def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...]]:
@@ -40,15 +41,15 @@ def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...
             f"Expected `result` to be the tensor of one layer, but got {type(result).__name__}; "
             "pick the layer, as in `result[0]`"
         )
+    if result.dim() < 2 or not 1 <= k <= result[example].numel():
+        raise ValueError(
+            "Expected `result` of shape (N, *neuron) and `k` between 1 and the number of neurons, "
+            f"but got {tuple(result.shape)} and {k}"
+        )
     values = result[example]
-    if not 1 <= k <= values.numel():
-        raise ValueError(f"Expected `k` between 1 and {values.numel()} neurons, but got {k}")
-    places = values.flatten().topk(k).indices
-    coordinates = []
-    for size in reversed(values.shape):
-        coordinates.append((places % size).tolist())
-        places = places // size
-    return list(zip(*reversed(coordinates), strict=True))
+    places = values.flatten().argsort(descending=True, stable=True)[:k]
+    indices = torch.unravel_index(places, values.shape)
+    return list(zip(*(index.tolist() for index in indices), strict=True))
 
 
 def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
@@ -79,19 +80,25 @@ def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple
 
     def explain(inputs: Tensor | tuple[Tensor, ...], **kwargs: Any) -> tuple[Tensor, ...]:
         given = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
-        result = method.attribute(given, **arguments, **kwargs)
+        result = method.attribute(given, **{**arguments, **kwargs})
         return result if isinstance(result, tuple) else (result,)
 
     return explain
 
 
-def to_inputs(result: Tensor, inputs: Tensor, reduction: statistics.Reduction = "energy") -> Tensor:
+def to_inputs(
+    result: Tensor,
+    inputs: Tensor,
+    reduction: statistics.Reduction = "energy",
+    layout: Layout | None = None,
+) -> Tensor:
     """A layer's result as a map of the input's shape, as ``captum.metrics.infidelity`` takes it.
 
     Args:
         result (Tensor): Shape as for `to_map`: convolutional, channels last or tokens.
         inputs (Tensor): Images, shape ``(N, channels, height, width)``.
         reduction (str, optional): How the layer's channels combine. Default: ``"energy"``
+        layout (str, optional): As in `to_map`. Default: None, as `guess_layout` says.
 
     Returns:
         Tensor: Shape of ``inputs``, the same for every channel of the input; bilinearly enlarged.
@@ -105,13 +112,13 @@ def to_inputs(result: Tensor, inputs: Tensor, reduction: statistics.Reduction = 
         >>> to_inputs(torch.rand(2, 8, 4, 4), torch.rand(2, 3, 16, 16)).shape
         torch.Size([2, 3, 16, 16])
     """
-    if inputs.dim() != 4:
+    if inputs.dim() != 4 or len(inputs) != len(result):
         raise ValueError(
-            "Expected `inputs` of shape (N, channels, height, width), but got "
-            f"{tuple(inputs.shape)}"
+            "Expected `inputs` of shape (N, channels, height, width) with an example for each of "
+            f"the result's {len(result)}, but got {tuple(inputs.shape)}"
         )
     size = (inputs.shape[2], inputs.shape[3])
-    maps = channel_maps(result, guess_layout(result), size)
+    maps = channel_maps(result, layout or guess_layout(result), size)
     combined = statistics.reduce(maps.movedim(1, 0), reduction)[:, None]
     enlarged = F.interpolate(combined, size, mode="bilinear", align_corners=False)
     return enlarged.expand(inputs.shape).contiguous()

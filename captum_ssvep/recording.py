@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -74,10 +74,8 @@ class LayerRecorder:
         self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
-        roots = [*root_modules(self.forward_func), *self.layers]
-        warn_of_train_mode(roots)
         with ExitStack() as stack:
-            stack.enter_context(preserved_state(roots))
+            stack.enter_context(undisturbed())
             for index, layer in enumerate(self.layers):
                 handle = (
                     layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
@@ -179,69 +177,92 @@ class LayerRecorder:
         )
 
     def _hand_over(self, index: int, tensors: tuple[Tensor, ...]) -> None:
-        for tensor in tensors:
-            if len(tensor) != self._n_rows:
-                raise ValueError(
-                    f"Expected layer {self.names[index]} to keep the batch of {self._n_rows} on "
-                    f"dimension 0, but it gave shape {tuple(tensor.shape)}; choose a layer behind "
-                    "or in front of it that does"
-                )
+        validate_rows(tensors, self._n_rows, f"layer {self.names[index]}")
         self._received[index] = True
         self._receive(index, tensors)
 
 
-def warn_of_train_mode(roots: Sequence[nn.Module]) -> None:
-    """Warn once if a module is in train mode."""
-    # Leaves alone: a wrapper such as DataParallel is born in train mode and does not care.
-    leaves = [m for root in roots for m in root.modules() if not list(m.children())]
-    if any(leaf.training for leaf in leaves):
-        warn_user(
-            "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
-            "adds noise to the spectrum; call `model.eval()` first"
-        )
+def validate_rows(tensors: tuple[Tensor, ...], n_rows: int, source: str) -> None:
+    """Check that tensors have the batch on dimension 0.
+
+    Raises:
+        ValueError: If one does not; the message names the source.
+    """
+    for tensor in tensors:
+        if tensor.dim() == 0 or len(tensor) != n_rows:
+            raise ValueError(
+                f"Expected {source} to keep the batch of {n_rows} on dimension 0, but it gave "
+                f"shape {tuple(tensor.shape)}; choose a layer behind or in front of it that does"
+            )
 
 
 @contextmanager
-def preserved_state(roots: Sequence[nn.Module]) -> Iterator[None]:
-    """Put buffers (BatchNorm's statistics) and the global random state back on leaving.
+def undisturbed(warn: bool = True) -> Iterator[None]:
+    """Run models without leaving a trace: buffers and the global random state are put back.
 
-    Compiled modules run as plain Python meanwhile.
+    Every module that runs is seen, however it is called. Compiled ones run as plain Python, since
+    their graphs know nothing of hooks.
+
+    Args:
+        warn (bool, optional): Warn if a module ran in train mode. Default: True
 
     Examples::
 
         >>> norm = nn.BatchNorm1d(2).train()
-        >>> with preserved_state([norm]):
+        >>> with undisturbed(warn=False):
         ...     _ = norm(torch.randn(8, 2))
         >>> norm.num_batches_tracked.item()
         0
     """
-    modules = dict.fromkeys(module for root in roots for module in root.modules())
-    buffers = [
-        (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in modules
-        for name, buffer in module._buffers.items()
-    ]
+    seen: dict[nn.Module, dict[str, tuple[Tensor | None, Tensor | None]]] = {}
+
+    def remember(module: nn.Module, args: Any) -> None:
+        if module not in seen:
+            seen[module] = {
+                name: (buffer, None if buffer is None else buffer.clone())
+                for name, buffer in module._buffers.items()
+            }
+
     # An accelerator that nobody has used yet is left asleep.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = range(torch.cuda.device_count() if used else 0)
+    handle = nn.modules.module.register_module_forward_pre_hook(remember)
     with torch.random.fork_rng(devices=devices), _uncompiled():
         try:
             yield
         finally:
-            for module, name, buffer, before in buffers:
-                module._buffers[name] = buffer
-                # Untouched ones are left alone: writing would break a graph that saved them.
-                if buffer is not None and before is not None and not torch.equal(buffer, before):
-                    with torch.no_grad():
-                        buffer.copy_(before)
+            handle.remove()
+            for module, buffers in seen.items():
+                _restore_buffers(module, buffers)
+            # Leaves alone: a wrapper such as DataParallel is born in train mode without caring.
+            if warn and any(m.training for m in seen if not list(m.children())):
+                warn_user(
+                    "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
+                    "adds noise to the spectrum; call `model.eval()` first"
+                )
 
 
-def _uncompiled() -> AbstractContextManager[object]:
+def _restore_buffers(
+    module: nn.Module, buffers: dict[str, tuple[Tensor | None, Tensor | None]]
+) -> None:
+    for name, (buffer, before) in buffers.items():
+        module._buffers[name] = buffer
+        # Untouched ones are left alone: writing would break a graph that saved them.
+        if buffer is not None and before is not None and not torch.equal(buffer, before):
+            with torch.no_grad():
+                buffer.copy_(before)
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
     """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
-        return nullcontext()
-    eager: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
-    return eager
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # A compiled module tells of global hooks, such as `remember`, which fire for it twice.
+        warnings.filterwarnings("ignore", message=".*when there are global hooks")
+        yield
 
 
 def floating_tensors(value: Any) -> tuple[Tensor, ...]:
@@ -299,6 +320,7 @@ def layers_of(
         >>> layers_of(nn.TransformerEncoderLayer(8, 2))
         ['self_attn', 'linear1', 'linear2']
     """
+    _refuse_jitted(model)
     modules = dict(model.named_modules())
     inside_attention = {
         id(child)
@@ -315,7 +337,7 @@ def layers_of(
         return names
     called: set[str] = set()
     with ExitStack() as stack:
-        stack.enter_context(preserved_state([model]))
+        stack.enter_context(undisturbed(warn=False))
         stack.enter_context(torch.no_grad())
         for name in names:
             handle = modules[name].register_forward_pre_hook(lambda *_, name=name: called.add(name))
@@ -323,26 +345,6 @@ def layers_of(
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         run_forward(model, given, format_forward_args(additional_forward_args))
     return [name for name in names if name in called]
-
-
-def root_modules(forward_func: ForwardFunction) -> list[nn.Module]:
-    """The model, or what modules a plain function refers to, as ``lambda x: model(x)[0]`` does.
-
-    Examples::
-
-        >>> model = nn.ReLU()
-        >>> root_modules(model) == root_modules(lambda x: model(x)) == [model]
-        True
-    """
-    root = _root_module(forward_func)
-    if root is not None:
-        return [root]
-    try:
-        seen = inspect.getclosurevars(forward_func)
-    except TypeError:  # a callable object, not a function
-        return []
-    values = (*seen.nonlocals.values(), *seen.globals.values())
-    return [value for value in values if isinstance(value, nn.Module)]
 
 
 def _refuse_jitted(module: object) -> None:
@@ -376,11 +378,12 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
             f"Expected a module for `layer`, but got the name {name!r} and a plain function as "
             "forward function, in which names cannot be looked up; pass the module itself"
         )
-    names: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
-    inside = {_without_wrappers(full): module for full, module in names.items()}
-    for known in (names, inside):
-        if name in known:
-            return known[name]
+    known: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
+    inner = _unwrapped(root).named_modules(remove_duplicate=False)
+    inside = {full.replace("_orig_mod.", ""): module for full, module in inner}
+    for names in (known, inside):
+        if name in names:
+            return names[name]
     close = difflib.get_close_matches(name, inside, n=3)
     raise ValueError(
         f"Expected `layer` to name a module of the model, but it has no {name!r}"
@@ -388,12 +391,15 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
     )
 
 
-def _without_wrappers(name: str) -> str:
-    """A module's name without what DataParallel, its distributed kin and torch.compile add."""
-    parts = [part for part in name.split(".") if part != "_orig_mod"]
-    while parts[:1] == ["module"]:
-        parts.pop(0)
-    return ".".join(parts)
+def _unwrapped(root: nn.Module) -> nn.Module:
+    """The model inside of DataParallel, its distributed kin and torch.compile."""
+    while True:
+        if isinstance(root, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            root = root.module
+        elif isinstance(compiled := getattr(root, "_orig_mod", None), nn.Module):
+            root = compiled
+        else:
+            return root
 
 
 def _name(layer: nn.Module, root: nn.Module | None) -> str:

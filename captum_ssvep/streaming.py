@@ -6,18 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from .fourier import FourierSums
+from .layout import guess_layout, mean_of_channels
 from .plan import SpectrumPlan
 from .recording import Receiver
 from .spectrum import TaggedSpectrum
 from .stimulus import FrameNoise, Stimulus
 
+Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
+# What a method gives: a tensor (or spectrum), a tuple of several, or a list over several layers.
+LayerResult = Any
 # Called with rows of the batch, their frames (one tensor per input; all examples of the first
 # frame, then of the second), the number of frames, and a receiver for what was recorded.
 Record = Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
@@ -96,8 +100,8 @@ def stream_spectra(
     for index, block_sums in enumerate(zip(*blocks, strict=True)):
         if not all(sums.is_finite for block in block_sums for sums in block):
             raise ValueError(
-                f"Expected {describe(index)} to be finite, but got NaN or infinity; choose a layer "
-                "in front of the one that makes them"
+                f"Expected {describe(index)} to be finite, but got NaN or infinity; find the "
+                "operation that makes them and read in front of it"
             )
     return [
         tuple(TaggedSpectrum.from_sums(plan, sums) for sums in zip(*block_sums, strict=True))
@@ -141,3 +145,48 @@ def _stream_block(
         show(frames, stop - start, partial(add, start, stop - start))
         bar.update(len(frames[0]))
     return [tensor_sums for _, tensor_sums in sorted(sums.items())]
+
+
+def map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
+    """Apply a function to every spectrum of a layer result, keeping the arrangement."""
+    if isinstance(result, (list, tuple)):
+        return type(result)(map_result(item, function) for item in result)
+    return function(result)
+
+
+def pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor] | None:
+    """What `spectrum` applies to every recorded tensor.
+
+    Raises:
+        ValueError: If ``pooling`` is neither None, ``"channel"`` nor a function.
+    """
+    if pooling is None:
+        return None
+    if callable(pooling):
+        return partial(_pooled, pooling)
+    if pooling != "channel":
+        raise ValueError(
+            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+        )
+    return _mean_of_channels
+
+
+def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
+    pooled = pooling(activations)
+    if not isinstance(pooled, Tensor) or pooled.shape[:1] != activations.shape[:1]:
+        raise ValueError(
+            f"Expected `pooling` to keep the batch of {len(activations)} on dimension 0, but it "
+            f"gave {tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__}"
+        )
+    return pooled
+
+
+def _mean_of_channels(activations: Tensor) -> Tensor:
+    if activations.dim() == 3 or guess_layout(activations) == "channels_last":
+        raise ValueError(
+            "Expected a layer whose channels are dimension 1 for pooling='channel', but with shape "
+            f"{tuple(activations.shape)} they may be last, as in transformers; pass a function, "
+            "such as pooling=lambda x: x.flatten(1, -2).mean(1), or .flatten(2).mean(2) if they "
+            "are not"
+        )
+    return mean_of_channels(activations, "channels_first")

@@ -16,13 +16,19 @@ from ._captum import (
     format_forward_args,
     log_usage,
 )
-from .attribution import LayerResult, Pooling, map_result, pooling_function
 from .design import ComponentSelection, TaggingDesign
 from .plan import SpectrumPlan, warn_of_collisions
-from .recording import Receiver, preserved_state, root_modules, warn_of_train_mode
-from .statistics import Reduction, Statistic, validate_choices
+from .recording import Receiver, floating_tensors, undisturbed, validate_rows
+from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
-from .streaming import PassSize, stream_spectra
+from .streaming import (
+    LayerResult,
+    PassSize,
+    Pooling,
+    map_result,
+    pooling_function,
+    stream_spectra,
+)
 
 
 class FrequencyTunnel(Attribution):
@@ -115,6 +121,7 @@ class FrequencyTunnel(Attribution):
         design = design or TaggingDesign()
         wanted = design.components(components)
         validate_choices(statistic, reduction)
+        self._validate_arguments(kwargs)
         spectra = self.spectrum(
             inputs,
             tag_mask,
@@ -123,7 +130,7 @@ class FrequencyTunnel(Attribution):
             show_progress,
             design=design,
             components=wanted,
-            n_neighbors=n_neighbors,
+            n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
             noise_std=noise_std,
             seed=seed,
             **kwargs,
@@ -172,27 +179,30 @@ class FrequencyTunnel(Attribution):
         stimulus = Stimulus.build(inputs, design, tag_mask, tag_baselines, prefix="tag_")
         plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
         method = self.attribution_method
-        arrangement: list[Any] = []
+        # Whether the method gives a list, and for each item whether it is a tuple.
+        arrangement: tuple[bool, list[bool]] = (False, [])
 
         def record(
             rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
         ) -> None:
+            nonlocal arrangement
             if isinstance(method, GradientAttribution):
                 frames = tuple(frame.requires_grad_() for frame in frames)
-            # The undecorated method, as NoiseTunnel calls it.
-            result = method.attribute.__wrapped__(
+            # The undecorated method, where it is decorated, as NoiseTunnel calls it.
+            attribute = type(method).attribute
+            result = getattr(attribute, "__wrapped__", attribute)(
                 method,
                 frames if isinstance(inputs, tuple) else frames[0],
-                **expand_arguments(kwargs, stimulus.n_examples, n_frames),
+                **expand_arguments(kwargs, stimulus.inputs, n_frames),
             )
-            arrangement[:] = [result]
-            for index, item in enumerate(result if isinstance(result, list) else [result]):
-                tensors = item if isinstance(item, tuple) else (item,)
-                receive(index, tuple(tensor.detach() for tensor in tensors))
+            items = result if isinstance(result, list) else [result]
+            arrangement = isinstance(result, list), [isinstance(item, tuple) for item in items]
+            for index, item in enumerate(items):
+                tensors = tuple(tensor.detach() for tensor in floating_tensors(item))
+                validate_rows(tensors, len(frames[0]), method.get_name())
+                receive(index, tensors)
 
-        roots = root_modules(method.forward_func)
-        warn_of_train_mode(roots)
-        with preserved_state(roots):
+        with undisturbed():
             results = stream_spectra(
                 plan,
                 stimulus,
@@ -204,13 +214,12 @@ class FrequencyTunnel(Attribution):
                 seed=seed,
                 title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
             )
-        (shown,) = arrangement
-        items = shown if isinstance(shown, list) else [shown]
+        is_list, are_tuples = arrangement
         arranged = [
-            spectra if isinstance(item, tuple) else spectra[0]
-            for item, spectra in zip(items, results, strict=True)
+            spectra if is_tuple else spectra[0]
+            for is_tuple, spectra in zip(are_tuples, results, strict=True)
         ]
-        return arranged if isinstance(shown, list) else arranged[0]
+        return arranged if is_list else arranged[0]
 
     def _validate_arguments(self, kwargs: dict[str, Any]) -> None:
         if kwargs.get("return_convergence_delta"):
@@ -226,25 +235,31 @@ class FrequencyTunnel(Attribution):
         if unknown and not takes_any:
             method = type(self.attribution_method).__name__
             raise TypeError(
-                f"Expected arguments of {method}.attribute, but got {', '.join(unknown)}; what flickers is `tag_mask`, and what it flickers to is "
-                "`tag_baselines`"
+                f"Expected arguments of {method}.attribute, but got {', '.join(unknown)}; what "
+                "flickers is `tag_mask`, and what it flickers to is `tag_baselines`"
             )
 
 
-def expand_arguments(kwargs: dict[str, Any], n_examples: int, n_frames: int) -> dict[str, Any]:
+def expand_arguments(
+    kwargs: dict[str, Any], inputs: tuple[Tensor, ...], n_frames: int
+) -> dict[str, Any]:
     """Repeat for every frame the arguments that hold one entry per example, as NoiseTunnel does.
 
     Examples::
 
-        >>> expanded = expand_arguments({"target": [1, 2], "n_steps": 5}, n_examples=2, n_frames=2)
+        >>> inputs = (torch.ones(2, 3),)
+        >>> expanded = expand_arguments({"target": [1, 2], "n_steps": 5}, inputs, n_frames=2)
         >>> expanded["target"], expanded["n_steps"]
         ([1, 2, 1, 2], 5)
     """
+    n_examples = len(inputs[0])
+    # A mask with fewer dimensions than the input has no batch, however long its first one is.
+    ranks = {tensor.dim() for tensor in inputs}
 
     def by_example(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(map(by_example, value))
-        if isinstance(value, Tensor) and value.dim() > 0 and len(value) == n_examples > 1:
+        if isinstance(value, Tensor) and value.dim() in ranks and len(value) == n_examples > 1:
             return torch.cat([value] * n_frames)
         return value
 

@@ -1,4 +1,5 @@
 import copy
+import functools
 
 import pytest
 import torch
@@ -297,3 +298,46 @@ def test_layers_that_can_be_read_are_listed(model):
     assert n_hooks(branching) == 0
     with LayerRecorder(branching.eval(), layers_of(branching, inputs=inputs)) as recorder:
         assert len(record(recorder, inputs)) == 2
+
+
+@pytest.mark.parametrize("kind", ["function", "partial", "object", "helper"])
+def test_state_is_kept_however_the_model_is_called(kind):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+
+    class Runner:
+        def __init__(self):
+            self.parts = {"model": model}
+
+        def run(self, x):
+            return self.parts["model"](x)
+
+        __call__ = run
+
+    runner = Runner()
+    forward = {
+        "function": lambda x: model(x),
+        "partial": functools.partial(lambda m, x: m(x), model),
+        "object": runner,
+        "helper": lambda x: runner.run(x),
+    }[kind]
+    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
+        with LayerRecorder(forward, [model[2]]) as recorder:
+            record(recorder, IMAGES)
+    assert model[1].num_batches_tracked == 0
+
+
+def test_a_part_that_is_called_module_is_not_mistaken_for_a_wrapper():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+            self.module = nn.Sequential()
+            self.module.add_module("fc", nn.Linear(2, 3))
+
+        def forward(self, x):
+            return self.module(self.fc(x))
+
+    net = Net().eval()
+    for model in (net, nn.DataParallel(net)):
+        assert LayerRecorder(model, ["fc"]).layers == [net.fc]
+    assert LayerRecorder(net, ["module.fc"]).layers == [net.module.fc]

@@ -8,6 +8,7 @@ from captum.attr import (
     LayerActivation,
     LayerConductance,
     LayerGradientXActivation,
+    LayerLRP,
     NeuronGradient,
     NoiseTunnel,
     Saliency,
@@ -224,3 +225,26 @@ def test_a_model_in_train_mode_is_warned_of(model):
     with pytest.warns(UserWarning, match="train mode") as caught:
         tunnel.attribute(IMAGES, target=0)
     assert caught[0].filename == __file__
+
+
+def test_methods_that_captum_leaves_undecorated_run_too():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    tunnel = FrequencyTunnel(LayerLRP(model, model[0]))
+    assert tunnel.attribute(torch.rand(2, 4), target=0).shape == (2, 3)
+
+
+def test_what_is_not_the_methods_is_refused_in_attribute_and_batches_are_checked(model):
+    tunnel = FrequencyTunnel(LayerGradientXActivation(model, model.relu))
+    with pytest.raises(TypeError, match="pooling"):
+        tunnel.attribute(IMAGES, target=0, pooling="channel")
+    score = FrequencyTunnel(FeatureAblation(lambda x: model(x).sum()))
+    with pytest.raises(ValueError, match="Feature Ablation to keep the batch"):
+        score.attribute(IMAGES)
+
+
+def test_neighbours_are_asked_for_only_where_they_count(model):
+    tunnel = FrequencyTunnel(LayerActivation(model, model.relu))
+    arguments = dict(noise_std=0.1, n_neighbors=200)
+    assert tunnel.attribute(IMAGES, statistic="amplitude", **arguments).isfinite().all()
+    with pytest.raises(ValueError, match="`n_neighbors`"):
+        tunnel.attribute(IMAGES, **arguments)
