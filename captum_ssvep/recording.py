@@ -217,17 +217,20 @@ def undisturbed(warn: bool = True) -> Iterator[None]:
     seen: dict[nn.Module, dict[str, tuple[Tensor | None, Tensor | None]]] = {}
 
     def remember(module: nn.Module, args: Any) -> None:
-        if module not in seen:
-            seen[module] = {
-                name: (buffer, None if buffer is None else buffer.clone())
-                for name, buffer in module._buffers.items()
-            }
+        # Replicas live for one pass; their buffers are those of the modules in DataParallel.
+        replicated = isinstance(module, nn.DataParallel)
+        for part in module.modules() if replicated else [module]:
+            if part not in seen and not getattr(part, "_is_replica", False):
+                seen[part] = {
+                    name: (buffer, None if buffer is None else buffer.clone())
+                    for name, buffer in part._buffers.items()
+                }
 
     # An accelerator that nobody has used yet is left asleep.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = range(torch.cuda.device_count() if used else 0)
-    handle = nn.modules.module.register_module_forward_pre_hook(remember)
     with torch.random.fork_rng(devices=devices), _uncompiled():
+        handle = nn.modules.module.register_module_forward_pre_hook(remember)
         try:
             yield
         finally:
