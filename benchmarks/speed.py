@@ -49,12 +49,8 @@ def bare(stem: nn.Module, batches: list[Tensor]) -> None:
 
 def distinct_batches(image: Tensor) -> list[Tensor]:
     """The distinct frames, in the batches in which the package runs them."""
-    contrasts = DESIGN.schedule().contrasts
-    frames = tagged_sequence(image, DESIGN)[:, 0]
-    first_moments = [
-        int(np.flatnonzero(DESIGN.schedule().moments == row)[0]) for row in range(len(contrasts))
-    ]
-    distinct = frames[first_moments]
+    _, first_moments = np.unique(DESIGN.schedule().moments, return_index=True)
+    distinct = tagged_sequence(image, DESIGN)[:, 0][first_moments]
     bounds = [0, *range(1, len(distinct), BATCH), len(distinct)]
     return [distinct[start:stop] for start, stop in pairwise(bounds)]
 

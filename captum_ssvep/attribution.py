@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._captum import expand_forward_args, format_forward_args, log_usage
 from .design import ComponentSelection, TaggingDesign
-from .plan import SpectrumPlan, warn_of_collisions
+from .plan import SpectrumPlan
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
@@ -18,8 +18,8 @@ from .streaming import (
     LayerResult,
     PassSize,
     Pooling,
-    map_result,
     pooling_function,
+    reduce_spectra,
     stream_spectra,
 )
 
@@ -150,8 +150,6 @@ class FrequencyTaggingAttribution(LayerAttribution):
             >>> tagging.attribute(ones, components=[(0, 1)], statistic="amplitude")
             tensor([[0.1250, 0.1250]])
         """
-        design = design or TaggingDesign()
-        wanted = design.components(components)
         validate_choices(statistic, reduction)
         spectra = self.spectrum(
             inputs,
@@ -164,14 +162,12 @@ class FrequencyTaggingAttribution(LayerAttribution):
             internal_batch_size,
             show_progress,
             design=design,
-            components=wanted,
+            components=components,
             n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
             noise_std=noise_std,
             seed=seed,
         )
-        return map_result(
-            spectra, lambda spectrum: spectrum.reduce(wanted, statistic, reduction).contiguous()
-        )
+        return reduce_spectra(spectra, components, statistic, reduction)
 
     @torch.no_grad()
     def spectrum(
@@ -223,12 +219,9 @@ class FrequencyTaggingAttribution(LayerAttribution):
             >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
             True
         """
-        design = design or TaggingDesign()
-        wanted = design.components(components, max_order)
-        warn_of_collisions(design, wanted)
+        plan = SpectrumPlan.build(design, components, max_order, n_neighbors, noise_std)
         pool = pooling_function(pooling)
-        stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
-        plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
+        stimulus = Stimulus.build(inputs, plan.design, feature_mask, baselines)
         size = PassSize.within(
             stimulus.n_examples,
             perturbations_per_eval,

@@ -308,7 +308,7 @@ class TaggingDesign:
             >>> TaggingDesign().frequency((1, -1))
             1.5
         """
-        return abs(sum(n * f for n, f in zip(component, self.frequencies, strict=True)))
+        return abs(self._signed_frequency(component))
 
     def angle(self, component: Sequence[int]) -> float:
         """Phase in radians of the component at the first frame: ``sum n_i (phi_i - pi/2)``."""
@@ -324,8 +324,11 @@ class TaggingDesign:
             >>> TaggingDesign().label((1, -1))
             'f2 - f1'
         """
-        frequency = sum(n * f for n, f in zip(component, self.frequencies, strict=True))
-        return label(component if frequency >= 0 else [-n for n in component])
+        positive = self._signed_frequency(component) >= 0
+        return label(component if positive else [-n for n in component])
+
+    def _signed_frequency(self, component: Sequence[int]) -> float:
+        return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
 
     def collisions(
         self, components: Sequence[Component]

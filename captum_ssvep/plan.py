@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ._warnings import warn_user
 from .components import Component
-from .design import TaggingDesign
+from .design import ComponentSelection, TaggingDesign
 from .fourier import FourierSums, FrameSchedule
 
 
@@ -35,24 +35,35 @@ class SpectrumPlan:
     distinct: bool
 
     @classmethod
-    def for_noise(
+    def build(
         cls,
-        design: TaggingDesign,
-        components: tuple[Component, ...],
+        design: TaggingDesign | None,
+        components: ComponentSelection,
+        max_order: int,
         n_neighbors: int,
         noise_std: float,
     ) -> SpectrumPlan:
-        """The plan for noise on the frames, or for none.
+        """The plan for what the user asked for; warns of components that collide.
 
         Without noise equal frames are shown once, and all that neighbours of a line could hold is
         components of higher order: there are none to compute.
 
+        Args:
+            design: Default: the paper's.
+            components, max_order: As in `TaggingDesign.components`.
+            n_neighbors: Noise bins on each side, if there is noise.
+            noise_std: Standard deviation of the noise on the frames.
+
         Raises:
-            ValueError: If ``noise_std`` is negative or not finite.
+            ValueError, TypeError: If the components do not fit the design, or ``noise_std`` is
+                negative or not finite.
         """
+        design = design or TaggingDesign()
+        wanted = design.components(components, max_order)
+        warn_of_collisions(design, wanted)
         if not 0 <= noise_std < math.inf:
             raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
-        return cls(design, components, n_neighbors if noise_std else 0, distinct=not noise_std)
+        return cls(design, wanted, n_neighbors if noise_std else 0, distinct=not noise_std)
 
     @cached_property
     def schedule(self) -> FrameSchedule:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .design import ComponentSelection
 from .fourier import FourierSums
 from .layout import guess_layout, mean_of_channels
 from .plan import SpectrumPlan
 from .recording import Receiver
 from .spectrum import TaggedSpectrum
+from .statistics import Reduction, Statistic
 from .stimulus import FrameNoise, Stimulus
 
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
@@ -46,9 +48,10 @@ class PassSize:
         Raises:
             ValueError: If a number, ``name`` being that of ``n_frames``, is not a positive integer.
         """
-        for label, value in ((name, n_frames), ("internal_batch_size", max_rows)):
-            if value is None and label == "internal_batch_size":
-                continue
+        limits = {name: n_frames}
+        if max_rows is not None:
+            limits["internal_batch_size"] = max_rows
+        for label, value in limits.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"Expected `{label}` to be a positive integer, but got {value!r}")
         if max_rows is None:
@@ -147,11 +150,18 @@ def _stream_block(
     return [tensor_sums for _, tensor_sums in sorted(sums.items())]
 
 
-def map_result(result: LayerResult, function: Callable[[TaggedSpectrum], Tensor]) -> LayerResult:
-    """Apply a function to every spectrum of a layer result, keeping the arrangement."""
-    if isinstance(result, (list, tuple)):
-        return type(result)(map_result(item, function) for item in result)
-    return function(result)
+def reduce_spectra(
+    spectra: LayerResult,
+    components: ComponentSelection,
+    statistic: Statistic,
+    reduction: Reduction,
+) -> LayerResult:
+    """Reduce every spectrum of a result, keeping the arrangement; see `TaggedSpectrum.reduce`."""
+    if isinstance(spectra, (list, tuple)):
+        return type(spectra)(
+            reduce_spectra(item, components, statistic, reduction) for item in spectra
+        )
+    return spectra.reduce(components, statistic, reduction).contiguous()
 
 
 def pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor] | None:

@@ -17,7 +17,7 @@ from ._captum import (
     log_usage,
 )
 from .design import ComponentSelection, TaggingDesign
-from .plan import SpectrumPlan, warn_of_collisions
+from .plan import SpectrumPlan
 from .recording import Receiver, floating_tensors, undisturbed, validate_rows
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
@@ -25,8 +25,8 @@ from .streaming import (
     LayerResult,
     PassSize,
     Pooling,
-    map_result,
     pooling_function,
+    reduce_spectra,
     stream_spectra,
 )
 
@@ -118,9 +118,8 @@ class FrequencyTunnel(Attribution):
         Raises:
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
-        design = design or TaggingDesign()
-        wanted = design.components(components)
         validate_choices(statistic, reduction)
+        # Here already: `spectrum` would take `pooling` and `max_order` for its own.
         self._validate_arguments(kwargs)
         spectra = self.spectrum(
             inputs,
@@ -129,15 +128,13 @@ class FrequencyTunnel(Attribution):
             frames_per_pass,
             show_progress,
             design=design,
-            components=wanted,
+            components=components,
             n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
             noise_std=noise_std,
             seed=seed,
             **kwargs,
         )
-        return map_result(
-            spectra, lambda spectrum: spectrum.reduce(wanted, statistic, reduction).contiguous()
-        )
+        return reduce_spectra(spectra, components, statistic, reduction)
 
     @torch.no_grad()
     def spectrum(
@@ -173,11 +170,8 @@ class FrequencyTunnel(Attribution):
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
         self._validate_arguments(kwargs)
-        design = design or TaggingDesign()
-        wanted = design.components(components, max_order)
-        warn_of_collisions(design, wanted)
-        stimulus = Stimulus.build(inputs, design, tag_mask, tag_baselines, prefix="tag_")
-        plan = SpectrumPlan.for_noise(design, wanted, n_neighbors, noise_std)
+        plan = SpectrumPlan.build(design, components, max_order, n_neighbors, noise_std)
+        stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
         # Whether the method gives a list, and for each item whether it is a tuple.
         arrangement: tuple[bool, list[bool]] = (False, [])

@@ -35,6 +35,7 @@ PART_COLORS = (
     "#17becf",
 )
 INTERMODULATION_COLOR = "#1f4fd6"
+INTERMODULATION_LABEL = "intermodulations"
 STATISTIC_LABELS: dict[Statistic, str] = {
     "snr": "SNR",
     "snr_db": "SNR (dB)",
@@ -82,7 +83,7 @@ def plot_stimulus(
     moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
     pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
     figure = plt.figure(figsize=(1.5 * n_shown, 3.6), layout="constrained")
-    layout = figure.add_gridspec(2, n_shown, height_ratios=(1.5, 2 * 0.6))
+    layout = figure.add_gridspec(2, n_shown, height_ratios=(1.5, 1.2))
     axes: list[Axes] = []
     for column, moment in enumerate(moments):
         axis = figure.add_subplot(layout[0, column])
@@ -182,14 +183,10 @@ def plot_spectrum(
     places = [design.bin(component) * resolution for component in spectrum.components]
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    kinds: dict[str, str] = {}
-    for component, place, height in zip(spectrum.components, places, heights, strict=True):
-        kind, color = _kind(component, design)
+    kinds = [_kind(component, design) for component in spectrum.components]
+    for (kind, color), place, height in zip(kinds, places, heights, strict=True):
         ax.vlines(place, 0, height, color=color, linewidth=2.5)
-        ax.plot(
-            place, height, "o", color=color, markersize=5, label=None if kind in kinds else kind
-        )
-        kinds[kind] = color
+        ax.plot(place, height, "o", color=color, markersize=5, label=kind)
     strongest = np.argsort(-np.abs(heights))[:n_labels]
     for row in strongest:
         ax.annotate(
@@ -199,7 +196,7 @@ def plot_spectrum(
             xytext=(0, 6 if heights[row] >= 0 else -14),
             ha="center",
             fontsize=9,
-            color=_kind(spectrum.components[row], design)[1],
+            color=kinds[row][1],
         )
     ax.axhline(0, color="0.3", linewidth=0.8)
     ax.margins(x=0.04, y=0.14)
@@ -210,9 +207,13 @@ def plot_spectrum(
         ylabel=STATISTIC_LABELS[statistic],
         title=f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}",
     )
-    order = np.argsort([label.startswith("inter") for label in kinds])
     handles, names = ax.get_legend_handles_labels()
-    ax.legend([handles[i] for i in order], [names[i] for i in order], frameon=False)
+    # One entry of a kind, as they appear, but intermodulations last.
+    entries = sorted(
+        dict(zip(names, handles, strict=True)).items(),
+        key=lambda entry: entry[0] == INTERMODULATION_LABEL,
+    )
+    ax.legend([handle for _, handle in entries], [name for name, _ in entries], frameon=False)
     figure = ax.get_figure()
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
 
@@ -296,7 +297,7 @@ def to_pixels(
 def _kind(component: Component, design: TaggingDesign) -> tuple[str, str]:
     """Legend entry and colour of a component."""
     if component.is_intermodulation:
-        return "intermodulations", INTERMODULATION_COLOR
+        return INTERMODULATION_LABEL, INTERMODULATION_COLOR
     (part,) = component.parts
     frequency = design.frequencies[part]
     return f"harmonics of f{part + 1} = {frequency:g} Hz", _part_color(part)
