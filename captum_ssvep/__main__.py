@@ -191,7 +191,7 @@ def strongest_channels(channels: TaggedSpectrum) -> str:
         amplitude = channels.amplitude(component)[0]
         share = channels.reduce([component], "variance_share")[0]
         strongest = amplitude.topk(min(N_STRONGEST, len(amplitude))).indices.tolist()
-        title = f"{design.label(component)} = {design.frequency(component):g} Hz"
+        title = design.title(component)
         present = channels.snr(component)[0] > 1
         columns.append(
             [f"{title:^26}", f"{'channel':>7} {'amplitude':>10} {'share':>7}"]
@@ -224,7 +224,7 @@ def plot_maps(neurons: TaggedSpectrum, image: TaggedImage) -> Figure:
     axes[0].set_axis_off()
     for axis, component, cmap in zip(axes[1:], SHOWN, ("Reds", "Greens", "Blues"), strict=True):
         amplitude = neurons.amplitude(component)
-        title = f"{neurons.design.label(component)} = {neurons.design.frequency(component):g} Hz"
+        title = neurons.design.title(component)
         if neurons.snr(component).max() <= 1:
             axis.set_title(f"{title}: none")
             axis.set_axis_off()

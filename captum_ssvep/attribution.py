@@ -9,9 +9,9 @@ from captum.attr import LayerAttribution
 from torch import Tensor
 
 from ._captum import expand_forward_args, format_forward_args, log_usage
-from .design import ComponentSelection, TaggingDesign
-from .plan import SpectrumPlan
+from .plan import SpectrumPlan, validate_statistic
 from .recording import ForwardFunction, Layer, LayerRecorder, Receiver
+from .sampling import ComponentSelection, Design
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
 from .streaming import (
@@ -83,7 +83,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         internal_batch_size: int | None = None,
         show_progress: bool = False,
         *,
-        design: TaggingDesign | None = None,
+        design: Design | None = None,
         components: ComponentSelection = "fundamentals",
         statistic: Statistic = "snr",
         reduction: Reduction = "mean",
@@ -113,8 +113,8 @@ class FrequencyTaggingAttribution(LayerAttribution):
             internal_batch_size (int, optional): Most rows in one forward pass; also splits the
                 examples. Default: None
             show_progress (bool, optional): Progress bar over forward passes. Default: False
-            design (TaggingDesign, optional): Tags and record. Default: the paper's, 6 and 7.5 Hz
-                in 240 frames at 120 Hz.
+            design (Design, optional): A `TaggingDesign`, or `TaggingDesign.grid`, which needs fewer
+                frames. Default: the paper's tags, 6 and 7.5 Hz in 240 frames at 120 Hz.
             components (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
                 ``"harmonics"``, ``"intermodulations"``, ``"all"`` (these to order 4), or integer
                 tuples: (1, 1) is f1 + f2. Default: ``"fundamentals"``
@@ -151,6 +151,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
             tensor([[0.1250, 0.1250]])
         """
         validate_choices(statistic, reduction)
+        validate_statistic(statistic, design)
         spectra = self.spectrum(
             inputs,
             baselines,
@@ -182,13 +183,14 @@ class FrequencyTaggingAttribution(LayerAttribution):
         internal_batch_size: int | None = None,
         show_progress: bool = False,
         *,
-        design: TaggingDesign | None = None,
+        design: Design | None = None,
         components: ComponentSelection = "all",
         max_order: int = 4,
         pooling: Pooling = None,
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
+        estimate_error: bool = False,
     ) -> LayerResult:
         r"""Everything the neurons answer: lines, amplitudes, signs, shares of the variance.
 
@@ -203,6 +205,10 @@ class FrequencyTaggingAttribution(LayerAttribution):
                 over space before the Fourier sums; a function maps the activations to any tensor
                 with the batch first, as for the tokens of a ViT ``lambda x: x.mean(1)``.
                 Default: None
+            estimate_error (bool, optional): Estimate by how much components of higher order falsify
+                these, for `TaggedSpectrum.error`. Runs further frames: of a grid, those of the grid
+                with one more node per part; in time, about twice as many as without (the default
+                design 64 more). Default: False
 
         Returns:
             TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as in `attribute`.
@@ -219,7 +225,9 @@ class FrequencyTaggingAttribution(LayerAttribution):
             >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
             True
         """
-        plan = SpectrumPlan.build(design, components, max_order, n_neighbors, noise_std)
+        plan = SpectrumPlan.build(
+            design, components, max_order, n_neighbors, noise_std, estimate_error
+        )
         pool = pooling_function(pooling)
         stimulus = Stimulus.build(inputs, plan.design, feature_mask, baselines)
         size = PassSize.within(

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import cmath
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._warnings import warn_user
-from .components import (
-    Component,
-    ComponentGroup,
+from .chebyshev import ChebyshevGrid, arc_cosine
+from .components import Component, label
+from .lattice import (
+    alias_turning_phases,
     collision_free_bins,
     collision_free_order,
-    enumerate_components,
-    integer_vectors,
-    label,
+    collisions,
+    free_bins,
 )
-from .fourier import FrameSchedule
+from .sampling import Design, Line, contrast_range, finite_floats
 
 Waveform = Literal["sine", "triangle"]
-ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
+DesignKind = Literal["auto", "grid", "time"]
 
+# Most parts for which a grid is as cheap as tags of equal error (`benchmarks/accuracy.py`).
+MOST_PARTS_OF_A_GRID = 3
 # Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
 CYCLE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class TaggingDesign:
+class TaggingDesign(Design):
     r"""Tags, record and contrast range of a frequency-tagged stimulus.
 
     Part ``i`` of the input has at moment ``t`` of ``n_frames`` the contrast
@@ -79,14 +82,15 @@ class TaggingDesign:
     strict: bool = True
 
     def __post_init__(self) -> None:
-        frequencies = _floats(self.frequencies, "frequencies")
-        phases = _floats(np.atleast_1d(np.asarray(self.phases, dtype=object)), "phases")
+        frequencies = finite_floats(self.frequencies, "frequencies")
+        phases = finite_floats(np.atleast_1d(np.asarray(self.phases, dtype=object)), "phases")
         if np.ndim(self.phases) == 0:
             phases *= len(frequencies)
         object.__setattr__(self, "frequencies", frequencies)
         object.__setattr__(self, "phases", phases)
-        object.__setattr__(self, "contrast", _floats(self.contrast, "contrast"))
-        object.__setattr__(self, "sampling_rate", _floats([self.sampling_rate], "sampling_rate")[0])
+        object.__setattr__(self, "contrast", contrast_range(self.contrast))
+        (sampling_rate,) = finite_floats([self.sampling_rate], "sampling_rate")
+        object.__setattr__(self, "sampling_rate", sampling_rate)
         self._validate_record()
         for complaint in self._tag_complaints():
             if self.strict:
@@ -111,11 +115,6 @@ class TaggingDesign:
             raise ValueError(
                 f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
                 f"{len(self._phases)}"
-            )
-        if len(self.contrast) != 2 or not self.contrast[0] < self.contrast[1]:
-            raise ValueError(
-                "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
-                f"{self.contrast}; the default is (0.5, 1.0)"
             )
         if self.waveform not in ("sine", "triangle"):
             raise ValueError(
@@ -156,28 +155,43 @@ class TaggingDesign:
         cls,
         n_parts: int,
         max_order: int = 4,
+        kind: DesignKind = "auto",
         contrast: tuple[float, float] = (0.5, 1.0),
         waveform: Waveform = "sine",
-    ) -> TaggingDesign:
-        """Choose tags and record for a number of parts, collision-free to an order.
+    ) -> Design:
+        """Choose a design for a number of parts, in which components to an order do not collide.
 
-        The record is as short as the search of `components.collision_free_bins` finds, taken three
-        times, so that the two bins on either side of every component hold noise alone; the repeats
-        show no new frame and cost nothing. One such period lasts a second.
+        ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` looks for a
+        short record (`lattice.collision_free_bins`) with tags that are collision-free to
+        ``max_order``. Aliases of the next order make its highest components inexact; collision-free
+        to one order more, it is about as exact as the grid. ``"auto"`` takes the cheaper of these
+        two: the grid for up to 3 parts, such tags for more.
+
+        In time, one period lasts a second and is shown three times, so that two bins on
+        either side of every component hold noise alone. The repeats show no new frame and cost
+        nothing.
 
         Args:
             n_parts (int): Number of parts.
-            max_order (int, optional): Components of up to this order each get a line of their
-                own. Higher orders need more frames. Default: 4
+            max_order (int, optional): Components of up to this order can each be read. Higher
+                orders need more frames. Default: 4
+            kind (str, optional): ``"auto"``, ``"grid"`` or ``"time"``, which responses with memory,
+                noise and films of the stimulus need. Default: ``"auto"``
             contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
-            waveform (str, optional): As in the class. Default: ``"sine"``
+            waveform (str, optional): As in the class; ``"triangle"`` only in time.
+                Default: ``"sine"``
+
+        Returns:
+            Design: A grid, or a `TaggingDesign`.
 
         Raises:
-            ValueError: If ``n_parts`` or ``max_order`` is below 1.
+            ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind does not fit.
 
         Examples::
 
-            >>> design = TaggingDesign.for_parts(4, max_order=3)
+            >>> TaggingDesign.for_parts(2).n_distinct_frames
+            25
+            >>> design = TaggingDesign.for_parts(4, max_order=3, kind="time")
             >>> design.frequencies, design.n_distinct_frames, design.collision_free_order
             ((1.0, 6.0, 21.0, 66.0), 82, 3)
         """
@@ -185,7 +199,15 @@ class TaggingDesign:
             raise ValueError(
                 f"Expected `n_parts` and `max_order` of at least 1, but got {n_parts}, {max_order}"
             )
-        bins, period = collision_free_bins(n_parts, max_order)
+        if kind not in ("auto", "grid", "time") or (kind, waveform) == ("grid", "triangle"):
+            raise ValueError(
+                "Expected `kind` to be 'auto', 'grid' or 'time', and not 'grid' for a triangle "
+                f"wave, whose contrasts are not Chebyshev nodes, but got {kind!r}"
+            )
+        fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
+        if kind == "grid" or (kind == "auto" and fits_grid):
+            return cls.grid(n_parts, max_order + 1, contrast)
+        bins, period = collision_free_bins(n_parts, max_order + (kind == "auto"))
         return cls(
             frequencies=bins,
             sampling_rate=period,
@@ -194,6 +216,35 @@ class TaggingDesign:
             contrast=contrast,
             waveform=waveform,
         )
+
+    @staticmethod
+    def grid(
+        n_parts: int = 2, nodes: int = 5, contrast: tuple[float, float] = (0.5, 1.0)
+    ) -> ChebyshevGrid:
+        r"""All combinations of a few contrasts of each part, instead of a record in time.
+
+        A network without memory answers contrasts, not time, and a grid of ``nodes ** n_parts``
+        frames samples them better than a flicker of as many: components mean the same and are
+        nearer to the truth. They reach up to the multiple ``nodes - 1`` of each part. What needs
+        time, a grid does not have: frequencies, neighbouring lines, noise.
+
+        Args:
+            n_parts (int, optional): Number of parts. Default: 2
+            nodes (int, optional): Contrasts per part, the Chebyshev nodes of the range. Default: 5
+            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
+
+        Raises:
+            ValueError, TypeError: If a number is out of range or of the wrong kind.
+
+        Examples::
+
+            >>> grid = TaggingDesign.grid()
+            >>> grid.n_distinct_frames, grid.collision_free_order
+            (25, 4)
+            >>> grid.contrasts[0].round(4).tolist()
+            [0.9878, 0.9878]
+        """
+        return ChebyshevGrid(n_parts, nodes, contrast)
 
     @property
     def n_parts(self) -> int:
@@ -227,62 +278,10 @@ class TaggingDesign:
         contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * wave
         return contrasts
 
-    def schedule(self, distinct: bool = True) -> FrameSchedule:
-        """Frames to run for one record.
-
-        Args:
-            distinct (bool, optional): Merge moments whose contrasts agree to 1e-12 of the range,
-                which is exact for a deterministic network; False gives every moment a frame of its
-                own. Default: True
-        """
-        if not distinct:
-            return FrameSchedule(self.contrasts, np.arange(self.n_frames))
-        # Adding zero turns -0.0 into 0.0, which np.unique would keep apart.
-        rounded = np.round(self.contrasts / np.abs(self.contrast).max(), 12) + 0.0
-        _, first, moments = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
-        return FrameSchedule(self.contrasts[first], moments.reshape(-1))
-
-    @cached_property
-    def n_distinct_frames(self) -> int:
-        """Frames that a deterministic network has to see: the cost of the design."""
-        return len(self.schedule().contrasts)
-
     @cached_property
     def collision_free_order(self) -> int:
         """Highest order to which every component has a line of its own."""
         return collision_free_order(self.bins, self.n_frames)
-
-    def components(
-        self, selection: ComponentSelection = "all", max_order: int = 4
-    ) -> tuple[Component, ...]:
-        """Resolve a group's name, or integer tuples, to components of this design.
-
-        Raises:
-            ValueError: If the group is unknown, empty or a tuple does not have one integer per tag.
-            TypeError: If an entry is not an integer.
-
-        Examples::
-
-            >>> TaggingDesign().components("fundamentals")
-            (Component(f1), Component(f2))
-            >>> TaggingDesign().components([(2, -1)])
-            (Component(2f1 - f2),)
-        """
-        if isinstance(selection, str):
-            return enumerate_components(selection, self.n_parts, max_order)
-        if any(isinstance(entries, int) for entries in selection):
-            raise TypeError(
-                "Expected `components` to be a group's name or a sequence of integer tuples, but "
-                f"got {selection!r}; a single component is written [(1, 1)]"
-            )
-        components = tuple(map(Component, selection))
-        wrong = [component for component in components if len(component) != self.n_parts]
-        if not components or wrong:
-            raise ValueError(
-                f"Expected `components` to hold tuples of {self.n_parts} integers, one per tag, "
-                f"but got {[tuple(entries) for entries in selection]}"
-            )
-        return components
 
     def signed_bin(self, component: Sequence[int]) -> int:
         """Cycles of the component in the record, folded into ``(-n_frames/2, n_frames/2]``."""
@@ -299,6 +298,53 @@ class TaggingDesign:
             (27, 3)
         """
         return abs(self.signed_bin(component))
+
+    def line(self, component: Sequence[int]) -> Line:
+        """The component's `bin`."""
+        return self.bin(component)
+
+    def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
+        """Exponentials of the discrete Fourier transform, shape ``(len(lines), n_frames)``."""
+        # Reduced modulo n_frames in integers, so that the phase is exact however long the record.
+        turns = np.outer(lines, np.arange(self.n_frames)) % self.n_frames / self.n_frames
+        weights: NDArray[np.complex128] = np.exp(-2j * np.pi * turns)
+        return weights
+
+    def turn(self, component: Sequence[int]) -> complex:
+        """Factor that takes the tags' phases back from a line, which may be the mirror image."""
+        sign = -1 if self.signed_bin(component) >= 0 else 1
+        return cmath.exp(sign * 1j * self.angle(component))
+
+    def has_mirror(self, component: Sequence[int]) -> bool:
+        """False at the Nyquist line, which is its own mirror image, and at the mean's."""
+        return 0 < self.bin(component) < self.n_frames / 2
+
+    def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Phases in radians at which a part has the given contrasts, 0 at the highest."""
+        if self.waveform == "sine":
+            return arc_cosine(contrasts, self.contrast)
+        low, high = self.contrast
+        phases: NDArray[np.float64] = np.pi * np.clip((high - contrasts) / (high - low), 0, 1)
+        return phases
+
+    def replicate(self) -> tuple[Design, float]:
+        r"""The same tags with other phases.
+
+        The contributions of all aliases turn, as in Saltelli's resampling of phases; but instead of
+        several random shifts, one is taken that turns most aliases by a third of a cycle: the
+        difference then is :math:`\sqrt 3` times the error.
+
+        Raises:
+            ValueError: If a tag is not coherent, as with ``strict=False``.
+        """
+        if self._tag_complaints():
+            raise ValueError(
+                "Expected tags with whole cycles below the Nyquist frequency to estimate the error "
+                f"from other phases, but got {self.frequencies} with strict=False"
+            )
+        shifts = alias_turning_phases(self.bins, self.n_frames)
+        phases = tuple(phase + shift for phase, shift in zip(self._phases, shifts, strict=True))
+        return replace(self, phases=phases), math.sqrt(3)
 
     def frequency(self, component: Sequence[int]) -> float:
         """Frequency of the component in Hz, ``abs(sum n_i f_i)``.
@@ -327,8 +373,21 @@ class TaggingDesign:
         positive = self._signed_frequency(component) >= 0
         return label(component if positive else [-n for n in component])
 
+    def title(self, component: Sequence[int]) -> str:
+        """Name of the component and its frequency.
+
+        Examples::
+
+            >>> TaggingDesign().title((1, -1))
+            'f2 - f1 = 1.5 Hz'
+        """
+        return f"{self.label(component)} = {self.frequency(component):g} Hz"
+
     def _signed_frequency(self, component: Sequence[int]) -> float:
         return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
+
+    def __str__(self) -> str:
+        return "tags " + ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz"
 
     def collisions(
         self, components: Sequence[Component]
@@ -347,21 +406,7 @@ class TaggingDesign:
             >>> TaggingDesign().collisions(TaggingDesign().components([(1, 1), (5, 0)]))
             [(Component(5f1), Component(4f2))]
         """
-        found = []
-        for component in components:
-            vectors = integer_vectors(self.n_parts, max(2, component.order))
-            same_line = vectors @ np.asarray(self.bins) % self.n_frames == (
-                self.signed_bin(component) % self.n_frames
-            )
-            others = [
-                other
-                for other in map(tuple, vectors[same_line].tolist())
-                if other != tuple(component)
-            ]
-            if others:
-                lowest = min(others, key=lambda other: sum(map(abs, other)))
-                found.append((component, Component(lowest) if any(lowest) else None))
-        return found
+        return collisions(self.bins, self.n_frames, components)
 
     def neighbours(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
@@ -386,7 +431,7 @@ class TaggingDesign:
             (10, 11, 13, 14)
         """
         line = self.bin(component)
-        free = self._free_bins(max_order)
+        free = free_bins(self.bins, self.n_frames, max_order)
         free = free[free != line]
         if n_neighbors < 1 or len(free) < 2 * n_neighbors:
             raise ValueError(
@@ -398,19 +443,3 @@ class TaggingDesign:
         split = int(np.searchsorted(free, line))
         start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
         return tuple(free[start : start + 2 * n_neighbors].tolist())
-
-    def _free_bins(self, max_order: int) -> NDArray[np.int64]:
-        lines = integer_vectors(self.n_parts, max_order) @ np.asarray(self.bins)
-        folded = np.abs((lines + self.n_frames // 2) % self.n_frames - self.n_frames // 2)
-        return np.setdiff1d(np.arange(1, (self.n_frames + 1) // 2), folded)
-
-
-def _floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
-    """Finite floats, or an error that names the argument."""
-    try:
-        floats = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        raise TypeError(f"Expected `{name}` to hold numbers, but got {values!r}") from None
-    if not all(map(math.isfinite, floats)):
-        raise ValueError(f"Expected `{name}` to be finite, but got {values!r}")
-    return floats

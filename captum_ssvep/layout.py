@@ -1,10 +1,16 @@
-"""Where a layer's result has its channels, and what to average to get one number for each."""
+"""Where a layer's result has its channels, and how results and images become pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
+
+from . import statistics
 
 Layout = Literal["channels_first", "channels_last", "tokens"]
 
@@ -89,3 +95,79 @@ def channel_maps(result: Tensor, layout: Layout, size: tuple[int, int]) -> Tenso
         f"Expected {n_tokens} tokens to fill a grid of the proportions of {size}, with one class "
         "token or none, but they do not; cut off the tokens that are no patches"
     )
+
+
+def to_map(
+    result: Tensor,
+    size: tuple[int, int],
+    *,
+    example: int = 0,
+    channel: int | None = None,
+    reduction: statistics.Reduction = "max",
+    decibels: bool = False,
+    layout: Layout | None = None,
+) -> NDArray[np.float32]:
+    """Turn a layer's result into the map that Captum's image visualisers take.
+
+    Args:
+        result (Tensor): What ``attribute`` returns for a layer: ``(N, channels, height, width)``,
+            ``(N, height, width, channels)`` as in Swin, or tokens ``(N, tokens, channels)`` as in
+            ViT, whose class token is left out.
+        size (tuple[int, int]): Height and width of the image.
+        example (int, optional): Index in the batch. Default: 0
+        channel (int, optional): The one channel to show. Default: None, all, combined.
+        reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
+            ``"energy"``. Default: ``"max"``
+        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR
+            in noise. Without noise every neuron that answers lies far above 0 dB, and the map is
+            flat. Default: False
+        layout (str, optional): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``.
+            Default: None, as `guess_layout` says.
+
+    Returns:
+        Array: Shape ``(height, width, 1)``, float32, finite, contiguous; bilinearly enlarged.
+
+    Raises:
+        ValueError: If the result has no spatial layout, or nothing in it is above zero (in
+            decibels: above 1), of which Captum can draw no picture.
+
+    Examples::
+
+        >>> import torch
+        >>> to_map(torch.rand(1, 197, 768), (224, 224)).shape
+        (224, 224, 1)
+    """
+    maps = channel_maps(result, layout or guess_layout(result), size)[example].float()
+    combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
+    if decibels:
+        combined = statistics.decibels(combined.clamp(min=1))
+    if not combined.any():
+        raise ValueError(
+            "Expected `result` to hold values above "
+            f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: nothing to draw"
+        )
+    enlarged = F.interpolate(combined[None, None], size, mode="bilinear", align_corners=False)
+    array: NDArray[np.float32] = enlarged[0, 0, :, :, None].cpu().numpy()
+    return np.ascontiguousarray(array)
+
+
+def to_pixels(
+    images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+) -> NDArray[np.float32]:
+    """Images as pictures: in [0, 1], colours last, and without that dimension if grey.
+
+    Args:
+        images (Tensor): Shape ``(n, channels, height, width)``.
+        mean, std (sequence of float, optional): Normalisation to undo. Default: none
+
+    Examples::
+
+        >>> import torch
+        >>> to_pixels(torch.zeros(2, 3, 4, 5)).shape
+        (2, 4, 5, 3)
+    """
+    if mean is not None and std is not None:
+        images = images * images.new_tensor(std).reshape(-1, 1, 1)
+        images = images + images.new_tensor(mean).reshape(-1, 1, 1)
+    pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
+    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
 from torch import Tensor
 
 from ._warnings import warn_user
 from .components import Component
-from .design import ComponentSelection, TaggingDesign
-from .fourier import FourierSums, FrameSchedule
+from .design import TaggingDesign
+from .fourier import FourierSums
+from .sampling import ComponentSelection, Design, Line, merge_equal_frames
+from .statistics import Statistic
 
 
 @dataclass(frozen=True)
@@ -22,26 +25,30 @@ class SpectrumPlan:
     """Which frames to run and which lines to compute for a spectrum.
 
     Args:
-        design (TaggingDesign): The stimulus.
+        design (Design): The stimulus.
         components (tuple[Component, ...]): The lines wanted.
-        n_neighbors (int): Noise bins on each side; 0 for none.
-        distinct (bool): Whether moments with equal contrasts share a frame: so in a deterministic
-            network, not where noise makes every frame different.
+        n_neighbors (int, optional): Noise bins on each side; 0 for none. Default: 0
+        distinct (bool, optional): Whether equal frames are run once: so in a deterministic network,
+            not where noise makes every frame different. Default: True
+        with_error (bool, optional): Whether the frames of the design's replicate run as well.
+            Default: False
     """
 
-    design: TaggingDesign
+    design: Design
     components: tuple[Component, ...]
-    n_neighbors: int
-    distinct: bool
+    n_neighbors: int = 0
+    distinct: bool = True
+    with_error: bool = False
 
     @classmethod
     def build(
         cls,
-        design: TaggingDesign | None,
+        design: Design | None,
         components: ComponentSelection,
         max_order: int,
         n_neighbors: int,
         noise_std: float,
+        estimate_error: bool = False,
     ) -> SpectrumPlan:
         """The plan for what the user asked for; warns of components that collide.
 
@@ -50,25 +57,37 @@ class SpectrumPlan:
 
         Args:
             design: Default: the paper's.
-            components, max_order: As in `TaggingDesign.components`.
+            components, max_order: As in `Design.components`.
             n_neighbors: Noise bins on each side, if there is noise.
             noise_std: Standard deviation of the noise on the frames.
+            estimate_error: As ``with_error``.
 
         Raises:
-            ValueError, TypeError: If the components do not fit the design, or ``noise_std`` is
-                negative or not finite.
+            ValueError, TypeError: If the components do not fit the design, ``noise_std`` is
+                negative or not finite, or noise comes with a grid or an estimate of the error.
         """
         design = design or TaggingDesign()
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
         if not 0 <= noise_std < math.inf:
             raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
-        return cls(design, wanted, n_neighbors if noise_std else 0, distinct=not noise_std)
+        if noise_std and not isinstance(design, TaggingDesign):
+            raise ValueError(
+                f"Expected a design in time for `noise_std`, but got a {design}, which has no "
+                "lines besides its components to measure noise at; take `TaggingDesign()`, or "
+                "`TaggingDesign.for_parts` with kind='time'"
+            )
+        if noise_std and estimate_error:
+            raise ValueError(
+                "Expected `estimate_error` without `noise_std`, since it would take noise for "
+                "error; what noise does shows in the neighbours, as in the SNR"
+            )
+        return cls(design, wanted, n_neighbors if noise_std else 0, not noise_std, estimate_error)
 
     @cached_property
-    def schedule(self) -> FrameSchedule:
-        """The frames to run."""
-        return self.design.schedule(self.distinct)
+    def contrasts(self) -> NDArray[np.float64]:
+        """Contrast of each part in each frame to run, shape ``(n_run, n_parts)``."""
+        return self._frames[0]
 
     @cached_property
     def neighbour_bins(self) -> tuple[int, ...]:
@@ -77,36 +96,79 @@ class SpectrumPlan:
             neighbours_of(component, self.components, self.design, self.n_neighbors)
             for component in self.components
         )
-        return tuple(sorted({line for bins in nearby for line in bins}))
+        return tuple(sorted({line for lines in nearby for line in lines}))
 
     @cached_property
-    def _bins(self) -> tuple[int, ...]:
-        return (*map(self.design.bin, self.components), *self.neighbour_bins)
+    def lines(self) -> tuple[Line, ...]:
+        """All lines of the design, each once."""
+        of_components = map(self.design.line, self.components)
+        return tuple(dict.fromkeys([*of_components, *self.neighbour_bins]))
 
     @cached_property
-    def _weights(self) -> Tensor:
-        lines = self.schedule.fourier_weights(self._bins)
-        share = self.schedule.counts[None] / self.design.n_frames
-        return torch.from_numpy(np.concatenate([lines.real, lines.imag, share]))
+    def replicate(self) -> tuple[Design, float]:
+        """As `Design.replicate`."""
+        return self.design.replicate()
+
+    @cached_property
+    def replicate_lines(self) -> tuple[Line, ...]:
+        """Lines of the replicate, each once."""
+        return tuple(dict.fromkeys(map(self.replicate[0].line, self.components)))
+
+    @cached_property
+    def _frames(self) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
+        """Contrasts, weights and shares of the frames to run."""
+        contrasts = self.design.contrasts
+        weights = self.design.line_weights(self.lines)
+        shares = np.full(len(contrasts), 1 / len(contrasts))
+        if self.with_error:
+            replicate = self.replicate[0]
+            contrasts = np.concatenate([contrasts, replicate.contrasts])
+            weights = block_diag(weights, replicate.line_weights(self.replicate_lines))
+            shares = np.pad(shares, (0, len(replicate.contrasts)))
+        weights = np.concatenate([weights, shares[None]])
+        if self.distinct:
+            contrasts, weights = merge_equal_frames(contrasts, weights)
+        return contrasts, weights[:-1], weights[-1].real
 
     def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
         """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
-        return FourierSums(self._bins, self._weights, self.design.n_frames, reference, eps)
+        _, weights, shares = self._frames
+        return FourierSums(weights, shares, reference, eps)
 
 
 def neighbours_of(
     component: Sequence[int],
     components: Sequence[Component],
-    design: TaggingDesign,
+    design: Design,
     n_neighbors: int,
 ) -> tuple[int, ...]:
-    """Noise bins of a component, free of all others that are read and of those to order 4."""
-    if not n_neighbors:
+    """Noise bins of a component, free of all others that are read and of those to order 4.
+
+    None where none are asked for, and in a design without time, which has no lines in between.
+    """
+    if not n_neighbors or not isinstance(design, TaggingDesign):
         return ()
     return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
 
 
-def warn_of_collisions(design: TaggingDesign, components: Sequence[Component]) -> None:
+def validate_statistic(statistic: Statistic, design: Design | None) -> None:
+    """Refuse statistics that compare lines with their neighbours where there are none.
+
+    The SNR is not among them: without noise its denominator is the rounding floor.
+
+    Raises:
+        ValueError: If the design is not one in time.
+    """
+    has_neighbours = design is None or isinstance(design, TaggingDesign)
+    if statistic in ("baseline_corrected", "zscore") and not has_neighbours:
+        raise ValueError(
+            f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
+            "no neighbouring lines to compare a component with; take 'snr' or 'amplitude', or "
+            "`TaggingDesign()`"
+        )
+
+
+def warn_of_collisions(design: Design, components: Sequence[Component]) -> None:
     """Warn once if components share lines with others of no higher order, naming both."""
     collisions = design.collisions(components)
     if not collisions:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .design import TaggingDesign
+from .sampling import Design
 
 Inputs = Tensor | tuple[Tensor, ...]
 Baselines = Tensor | float | tuple[Tensor | float, ...] | None
@@ -116,7 +117,7 @@ class Stimulus:
     def build(
         cls,
         inputs: Inputs,
-        design: TaggingDesign,
+        design: Design,
         feature_mask: FeatureMask,
         baselines: Baselines,
         prefix: Literal["", "tag_"] = "",
@@ -218,7 +219,7 @@ class FrameNoise:
 
 def tagged_sequence(
     inputs: Inputs,
-    design: TaggingDesign | None = None,
+    design: Design | None = None,
     feature_mask: FeatureMask = None,
     baselines: Baselines = None,
 ) -> Inputs:
@@ -226,14 +227,14 @@ def tagged_sequence(
 
     Args:
         inputs (Tensor or tuple[Tensor, ...]): Inputs, batch first.
-        design (TaggingDesign, optional): Default: the paper's.
+        design (Design, optional): Default: the paper's.
         feature_mask (Tensor or tuple[Tensor, ...], optional): Part of every element, -1 where
             nothing flickers. Default: left half and right half.
         baselines (Tensor, scalar or tuple, optional): What zero contrast looks like. Default: 0
 
     Returns:
         Tensor or tuple[Tensor, ...]: Shape ``(n_frames, N, ...)``. Its responses go to
-        `TaggedSpectrum.from_series`.
+        `TaggedSpectrum.from_series`. The frames of a grid are in no order of time.
 
     Raises:
         TypeError, ValueError: If the arguments do not fit each other.
@@ -284,7 +285,7 @@ def _one_per_input(value: object, tensors: tuple[Tensor, ...], name: str) -> tup
     return values
 
 
-def _default_mask(tensor: Tensor, design: TaggingDesign, name: str) -> Tensor:
+def _default_mask(tensor: Tensor, design: Design, name: str) -> Tensor:
     if design.n_parts == 1:
         return torch.zeros([1] * tensor.dim(), dtype=torch.long, device=tensor.device)
     if design.n_parts > 2:
@@ -329,7 +330,7 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 
 
-def _validate_parts(masks: tuple[Tensor, ...], design: TaggingDesign, name: str) -> None:
+def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> None:
     expected = set(range(design.n_parts))
     for example in range(max(len(mask) for mask in masks)):
         shown = [mask[example % len(mask)] for mask in masks]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .design import ComponentSelection
 from .fourier import FourierSums
 from .layout import guess_layout, mean_of_channels
 from .plan import SpectrumPlan
 from .recording import Receiver
+from .sampling import ComponentSelection
 from .spectrum import TaggedSpectrum
 from .statistics import Reduction, Statistic
 from .stimulus import FrameNoise, Stimulus
@@ -91,7 +91,7 @@ def stream_spectra(
     Raises:
         ValueError: If what was recorded is not finite.
     """
-    n_rows = stimulus.n_examples * len(plan.schedule.contrasts)
+    n_rows = stimulus.n_examples * len(plan.contrasts)
     blocks = []
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, size.examples):
@@ -126,7 +126,7 @@ def _stream_block(
     The first frame runs alone: it is the reference of the sums, and the one complete forward of a
     recorder that stops early.
     """
-    contrasts = plan.schedule.contrasts
+    contrasts = plan.contrasts
     sums: dict[int, list[FourierSums]] = {}
 
     def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:

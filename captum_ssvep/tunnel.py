@@ -16,9 +16,9 @@ from ._captum import (
     format_forward_args,
     log_usage,
 )
-from .design import ComponentSelection, TaggingDesign
-from .plan import SpectrumPlan
+from .plan import SpectrumPlan, validate_statistic
 from .recording import Receiver, floating_tensors, undisturbed, validate_rows
+from .sampling import ComponentSelection, Design
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
 from .streaming import (
@@ -86,7 +86,7 @@ class FrequencyTunnel(Attribution):
         frames_per_pass: int = 16,
         show_progress: bool = False,
         *,
-        design: TaggingDesign | None = None,
+        design: Design | None = None,
         components: ComponentSelection = "fundamentals",
         statistic: Statistic = "snr",
         reduction: Reduction = "mean",
@@ -119,6 +119,7 @@ class FrequencyTunnel(Attribution):
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
         validate_choices(statistic, reduction)
+        validate_statistic(statistic, design)
         # Here already: `spectrum` would take `pooling` and `max_order` for its own.
         self._validate_arguments(kwargs)
         spectra = self.spectrum(
@@ -145,13 +146,14 @@ class FrequencyTunnel(Attribution):
         frames_per_pass: int = 16,
         show_progress: bool = False,
         *,
-        design: TaggingDesign | None = None,
+        design: Design | None = None,
         components: ComponentSelection = "all",
         max_order: int = 4,
         pooling: Pooling = None,
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
+        estimate_error: bool = False,
         **kwargs: Any,
     ) -> LayerResult:
         """The whole spectrum of the attributions.
@@ -159,7 +161,7 @@ class FrequencyTunnel(Attribution):
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
                 ``design``, ``noise_std``, ``seed`` and ``**kwargs``, are as in `attribute`.
-            components, max_order, pooling, n_neighbors: As in
+            components, max_order, pooling, n_neighbors, estimate_error: As in
                 `FrequencyTaggingAttribution.spectrum`.
 
         Returns:
@@ -170,7 +172,9 @@ class FrequencyTunnel(Attribution):
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
         self._validate_arguments(kwargs)
-        plan = SpectrumPlan.build(design, components, max_order, n_neighbors, noise_std)
+        plan = SpectrumPlan.build(
+            design, components, max_order, n_neighbors, noise_std, estimate_error
+        )
         stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
         # Whether the method gives a list, and for each item whether it is a tuple.

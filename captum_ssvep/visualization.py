@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch.nn.functional as F
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from . import statistics
 from .components import Component
 from .design import TaggingDesign
-from .layout import Layout, channel_maps, guess_layout
+from .layout import to_map as to_map
+from .layout import to_pixels as to_pixels
+from .sampling import Design
 from .spectrum import TaggedSpectrum
 from .statistics import Statistic
 from .stimulus import Baselines, FeatureMask, Stimulus
@@ -53,7 +53,7 @@ GIF_MOST_FRAMES = 120
 
 def plot_stimulus(
     inputs: Tensor,
-    design: TaggingDesign | None = None,
+    design: Design | None = None,
     feature_mask: FeatureMask = None,
     baselines: Baselines = None,
     *,
@@ -65,7 +65,7 @@ def plot_stimulus(
 
     Args:
         inputs (Tensor): One image, shape ``(1, channels, height, width)``.
-        design (TaggingDesign, optional): Default: the paper's.
+        design (Design, optional): Default: the paper's.
         feature_mask, baselines: As in `FrequencyTaggingAttribution.attribute`.
         mean, std (sequence of float, optional): Normalisation to undo. Default: none, values are
             in [0, 1].
@@ -78,8 +78,7 @@ def plot_stimulus(
         ValueError: If the input is not one image.
     """
     design = design or TaggingDesign()
-    # Two cycles of the slowest tag tell the curves apart without crowding them.
-    shown = min(design.n_frames, 2 * -(-design.n_frames // min(design.bins)))
+    shown, pace, unit, axis_label = _timeline(design)
     moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
     pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
     figure = plt.figure(figsize=(1.5 * n_shown, 3.6), layout="constrained")
@@ -88,21 +87,20 @@ def plot_stimulus(
     for column, moment in enumerate(moments):
         axis = figure.add_subplot(layout[0, column])
         axis.imshow(pixels[column], vmin=0, vmax=1, cmap="gray")
-        axis.set_title(f"{1000 * moment / design.sampling_rate:.0f} ms", fontsize=10)
+        axis.set_title(unit.format(pace * moment), fontsize=10)
         axis.set_axis_off()
         axes.append(axis)
     curve = figure.add_subplot(layout[1, :])
-    seconds = np.arange(shown) / design.sampling_rate
-    for part, frequency in enumerate(design.frequencies):
+    for part in range(design.n_parts):
         curve.plot(
-            1000 * seconds,
+            pace * np.arange(shown),
             design.contrasts[:shown, part],
             color=_part_color(part),
-            label=f"part {part}: f{part + 1} = {frequency:g} Hz",
+            label=f"part {part}: {_tag(part, design)}",
         )
     for moment in moments:
-        curve.axvline(1000 * moment / design.sampling_rate, color="0.8", linewidth=0.8, zorder=0)
-    curve.set(xlabel="Time (ms)", ylabel="Contrast", xlim=(0, 1000 * seconds[-1]))
+        curve.axvline(pace * moment, color="0.8", linewidth=0.8, zorder=0)
+    curve.set(xlabel=axis_label, ylabel="Contrast", xlim=(0, pace * (shown - 1)))
     curve.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     axes.append(curve)
     return figure, np.array(axes, dtype=object)
@@ -111,7 +109,7 @@ def plot_stimulus(
 def save_stimulus_gif(
     path: str | Path,
     inputs: Tensor,
-    design: TaggingDesign | None = None,
+    design: Design | None = None,
     feature_mask: FeatureMask = None,
     baselines: Baselines = None,
     *,
@@ -133,6 +131,11 @@ def save_stimulus_gif(
         Path: The file written.
     """
     design = design or TaggingDesign()
+    if not isinstance(design, TaggingDesign):
+        raise ValueError(
+            f"Expected a design in time to make a film of, but got a {design}, whose frames have "
+            "no order; `plot_stimulus` shows them"
+        )
     period = design.n_frames // int(np.gcd.reduce([design.n_frames, *design.bins]))
     slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
     step = max(1, round(design.sampling_rate / slowing / GIF_FRAMES_PER_SECOND))
@@ -178,9 +181,7 @@ def plot_spectrum(
         float(spectrum.reduce([component], statistic, "sum")[index])
         for component in spectrum.components
     ]
-    # Where the line lies, which is not the component's own frequency if that is above Nyquist.
-    resolution = design.sampling_rate / design.n_frames
-    places = [design.bin(component) * resolution for component in spectrum.components]
+    places = _places(spectrum)
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
     kinds = [_kind(component, design) for component in spectrum.components]
@@ -202,8 +203,12 @@ def plot_spectrum(
     ax.margins(x=0.04, y=0.14)
     if min(heights) >= 0:
         ax.set_ylim(bottom=0)
+    if isinstance(design, TaggingDesign):
+        ax.set_xlabel("Frequency (Hz)")
+    else:
+        names_of_all = [design.label(component) for component in spectrum.components]
+        ax.set_xticks(places, names_of_all, rotation=60, ha="right", fontsize=8)
     ax.set(
-        xlabel="Frequency (Hz)",
         ylabel=STATISTIC_LABELS[statistic],
         title=f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}",
     )
@@ -218,89 +223,36 @@ def plot_spectrum(
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
 
 
-def to_map(
-    result: Tensor,
-    size: tuple[int, int],
-    *,
-    example: int = 0,
-    channel: int | None = None,
-    reduction: statistics.Reduction = "max",
-    decibels: bool = False,
-    layout: Layout | None = None,
-) -> NDArray[np.float32]:
-    """Turn a layer's result into the map that Captum's image visualisers take.
-
-    Args:
-        result (Tensor): What ``attribute`` returns for a layer: ``(N, channels, height, width)``,
-            ``(N, height, width, channels)`` as in Swin, or tokens ``(N, tokens, channels)`` as in
-            ViT, whose class token is left out.
-        size (tuple[int, int]): Height and width of the image.
-        example (int, optional): Index in the batch. Default: 0
-        channel (int, optional): The one channel to show. Default: None, all, combined.
-        reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
-            ``"energy"``. Default: ``"max"``
-        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR
-            in noise. Without noise every neuron that answers lies far above 0 dB, and the map is
-            flat. Default: False
-        layout (str, optional): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``.
-            Default: None, as `guess_layout` says.
-
-    Returns:
-        Array: Shape ``(height, width, 1)``, float32, finite, contiguous; bilinearly enlarged.
-
-    Raises:
-        ValueError: If the result has no spatial layout, or nothing in it is above zero (in
-            decibels: above 1), of which Captum can draw no picture.
-
-    Examples::
-
-        >>> import torch
-        >>> to_map(torch.rand(1, 197, 768), (224, 224)).shape
-        (224, 224, 1)
-    """
-    maps = channel_maps(result, layout or guess_layout(result), size)[example].float()
-    combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
-    if decibels:
-        combined = statistics.decibels(combined.clamp(min=1))
-    if not combined.any():
-        raise ValueError(
-            "Expected `result` to hold values above "
-            f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: nothing to draw"
-        )
-    enlarged = F.interpolate(combined[None, None], size, mode="bilinear", align_corners=False)
-    array: NDArray[np.float32] = enlarged[0, 0, :, :, None].cpu().numpy()
-    return np.ascontiguousarray(array)
+def _timeline(design: Design) -> tuple[int, float, str, str]:
+    """How many frames to draw, their pace, what to write above a frame and below the axis."""
+    if not isinstance(design, TaggingDesign):
+        return design.n_frames, 1.0, "frame {:.0f}", "Frame"
+    # Two cycles of the slowest tag tell the curves apart without crowding them.
+    shown = min(design.n_frames, 2 * -(-design.n_frames // min(design.bins)))
+    return shown, 1000 / design.sampling_rate, "{:.0f} ms", "Time (ms)"
 
 
-def to_pixels(
-    images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
-) -> NDArray[np.float32]:
-    """Images as pictures: in [0, 1], colours last, and without that dimension if grey.
-
-    Args:
-        images (Tensor): Shape ``(n, channels, height, width)``.
-        mean, std (sequence of float, optional): Normalisation to undo. Default: none
-
-    Examples::
-
-        >>> import torch
-        >>> to_pixels(torch.zeros(2, 3, 4, 5)).shape
-        (2, 4, 5, 3)
-    """
-    if mean is not None and std is not None:
-        images = images * images.new_tensor(std).reshape(-1, 1, 1)
-        images = images + images.new_tensor(mean).reshape(-1, 1, 1)
-    pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
-    return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
+def _places(spectrum: TaggedSpectrum) -> list[float]:
+    """Where to draw each component: at its line's frequency, or one beside the other."""
+    design = spectrum.design
+    if not isinstance(design, TaggingDesign):
+        return list(map(float, range(len(spectrum.components))))
+    # Where the line lies, which is not the component's own frequency if that is above Nyquist.
+    resolution = design.sampling_rate / design.n_frames
+    return [design.bin(component) * resolution for component in spectrum.components]
 
 
-def _kind(component: Component, design: TaggingDesign) -> tuple[str, str]:
+def _kind(component: Component, design: Design) -> tuple[str, str]:
     """Legend entry and colour of a component."""
     if component.is_intermodulation:
         return INTERMODULATION_LABEL, INTERMODULATION_COLOR
     (part,) = component.parts
-    frequency = design.frequencies[part]
-    return f"harmonics of f{part + 1} = {frequency:g} Hz", _part_color(part)
+    return f"harmonics of {_tag(part, design)}", _part_color(part)
+
+
+def _tag(part: int, design: Design) -> str:
+    """Name of a part's fundamental, with its frequency if it has one."""
+    return design.title([int(p == part) for p in range(design.n_parts)])
 
 
 def _part_color(part: int) -> str:
@@ -309,7 +261,7 @@ def _part_color(part: int) -> str:
 
 def _frames(
     inputs: Tensor,
-    design: TaggingDesign,
+    design: Design,
     feature_mask: FeatureMask,
     baselines: Baselines,
     moments: NDArray[np.int64],

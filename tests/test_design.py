@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from captum_ssvep import TaggingDesign
 from captum_ssvep.components import Component
+from captum_ssvep.sampling import merge_equal_frames
 
 
 def test_the_default_is_the_papers():
@@ -24,11 +25,12 @@ def test_the_default_is_the_papers():
 )
 def test_distinct_frames(phases, waveform, n_distinct):
     design = TaggingDesign(phases=phases, waveform=waveform)
-    schedule = design.schedule()
     assert design.n_distinct_frames == n_distinct
-    assert schedule.counts.sum() == 240
-    shown = schedule.contrasts[schedule.moments]
-    np.testing.assert_allclose(shown, design.contrasts, atol=1e-12)
+    contrasts, shown = merge_equal_frames(design.contrasts, np.eye(240) + 0j)
+    assert len(contrasts) == n_distinct
+    # Every moment counts once, with the frame that has its contrasts.
+    np.testing.assert_array_equal(shown.sum(axis=1), 1)
+    np.testing.assert_allclose(shown.real @ contrasts, design.contrasts, atol=1e-12)
 
 
 def test_a_contrast_range_around_zero_does_not_keep_signed_zeros_apart():
@@ -51,15 +53,14 @@ def test_the_triangle_visits_contrasts_equally_often():
 )
 def test_weights_of_distinct_frames_give_the_whole_fft(bins, n_frames, waveform):
     design = TaggingDesign(bins, n_frames, n_frames, waveform=waveform)
-    schedule = design.schedule()
 
     def response(contrasts):
         return np.maximum(contrasts[:, 0] - 0.6, 0) * contrasts[:, 1]
 
     expected = np.fft.rfft(response(design.contrasts))
-    bins = range(n_frames // 2 + 1)
-    lines = schedule.fourier_weights(bins) @ response(schedule.contrasts)
-    np.testing.assert_allclose(lines, expected, atol=1e-9)
+    weights = design.line_weights(range(n_frames // 2 + 1))
+    contrasts, merged = merge_equal_frames(design.contrasts, weights)
+    np.testing.assert_allclose(merged @ response(contrasts), expected, atol=1e-9)
 
 
 def test_neighbours_of_the_papers_tags_are_the_two_bins_on_each_side():
@@ -81,7 +82,7 @@ def test_neighbours_avoid_other_components_and_keep_their_number_at_the_edges():
 
 @pytest.mark.parametrize("n_parts", range(1, 9))
 def test_designs_for_parts_leave_room_for_noise(n_parts):
-    design = TaggingDesign.for_parts(n_parts, max_order=2)
+    design = TaggingDesign.for_parts(n_parts, max_order=2, kind="time")
     assert design.n_parts == n_parts
     assert design.collision_free_order >= 2
     components = design.components("all", 2)
@@ -90,8 +91,8 @@ def test_designs_for_parts_leave_room_for_noise(n_parts):
     for component in components:
         assert not lines & set(design.neighbours(component))
         # One record is three periods, so that only every third bin can answer.
-        weights = design.schedule().fourier_weights(design.neighbours(component))
-        assert not weights.any()
+        weights = design.line_weights(design.neighbours(component))
+        assert not merge_equal_frames(design.contrasts, weights)[1].any()
 
 
 def test_collisions_report_both_sides():

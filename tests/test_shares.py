@@ -99,7 +99,7 @@ def test_a_product_shares_its_variance_as_computed_by_hand():
 
 
 def test_one_record_gives_all_shares_of_a_rectifier_network():
-    design = TaggingDesign.for_parts(3, max_order=8, contrast=(-1.0, 1.0))
+    design = TaggingDesign.for_parts(3, max_order=8, kind="time", contrast=(-1.0, 1.0))
     layer = RectifierNetwork()
     spectrum = spectrum_of(layer, design, max_order=8)
     exact = exact_shares(layer, *design.contrast)

@@ -1,0 +1,193 @@
+"""What every design is: contrasts to show, and weights that turn answers into components."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .components import Component, ComponentGroup, enumerate_components, label
+
+ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
+# A DFT bin of a record in time, or the component itself where there is no time.
+Line = int | tuple[int, ...]
+
+
+class Design(ABC):
+    r"""A set of frames, each with a contrast for every part, and how to read components from them.
+
+    A network without memory answers contrasts, not time. With the contrast of part ``i`` written
+    as :math:`m + a \cos \theta_i`, its answer is an even function of the phases :math:`\theta`,
+    whose Fourier coefficient at a component ``n`` is
+
+    .. math:: X_n = \sum_u w_{nu} \, y_u
+
+    over the activations :math:`y_u` of the frames ``u``. Designs differ in where they sample the
+    phases: `TaggingDesign` along the path that the tags take through a record in time,
+    `ChebyshevGrid` on a grid.
+    """
+
+    contrast: tuple[float, float]
+
+    @property
+    @abstractmethod
+    def n_parts(self) -> int:
+        """Number of parts."""
+
+    @property
+    @abstractmethod
+    def n_frames(self) -> int:
+        """Frames of one whole showing, equal ones included."""
+
+    @property
+    @abstractmethod
+    def contrasts(self) -> NDArray[np.float64]:
+        """Contrast of each part in each frame, shape ``(n_frames, n_parts)``."""
+
+    @property
+    @abstractmethod
+    def collision_free_order(self) -> int:
+        """Highest order to which every component has a line of its own."""
+
+    @abstractmethod
+    def line(self, component: Sequence[int]) -> Line:
+        """Where a component is read."""
+
+    @abstractmethod
+    def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
+        """Weights of the frames in the Fourier sums, shape ``(len(lines), n_frames)``."""
+
+    @abstractmethod
+    def turn(self, component: Sequence[int]) -> complex:
+        """Factor that makes a memoryless network's Fourier sum real, with the answer's sign."""
+
+    @abstractmethod
+    def has_mirror(self, component: Sequence[int]) -> bool:
+        """Whether an equal line of opposite sign holds the other half of the component's power."""
+
+    @abstractmethod
+    def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Phases :math:`\theta` in radians at which a part has the given contrasts."""
+
+    @abstractmethod
+    def replicate(self) -> tuple[Design, float]:
+        """A design with other aliases, which tells how wrong this one is.
+
+        Returns:
+            tuple: The design, and how many times the error of this one the difference of both is.
+        """
+
+    def scale(self, component: Sequence[int]) -> float:
+        """Factor from a Fourier sum to the peak amplitude."""
+        return (2 if self.has_mirror(component) else 1) / self.n_frames
+
+    def collisions(
+        self, components: Sequence[Component]
+    ) -> list[tuple[Component, Component | None]]:
+        """Components whose line also holds another of no higher order, with that other."""
+        return []
+
+    @cached_property
+    def n_distinct_frames(self) -> int:
+        """Frames that a deterministic network has to see: the cost of the design."""
+        return len(merge_equal_frames(self.contrasts, self.line_weights([]))[0])
+
+    def components(
+        self, selection: ComponentSelection = "all", max_order: int = 4
+    ) -> tuple[Component, ...]:
+        """Resolve a group's name, or integer tuples, to components of this design.
+
+        Raises:
+            ValueError: If the group is unknown, empty or a tuple does not have one integer per
+                part.
+            TypeError: If an entry is not an integer.
+        """
+        if isinstance(selection, str):
+            return enumerate_components(selection, self.n_parts, max_order)
+        if any(isinstance(entries, int) for entries in selection):
+            raise TypeError(
+                "Expected `components` to be a group's name or a sequence of integer tuples, but "
+                f"got {selection!r}; a single component is written [(1, 1)]"
+            )
+        components = tuple(map(Component, selection))
+        wrong = [component for component in components if len(component) != self.n_parts]
+        if not components or wrong:
+            raise ValueError(
+                f"Expected `components` to hold tuples of {self.n_parts} integers, one per part, "
+                f"but got {[tuple(entries) for entries in selection]}"
+            )
+        return components
+
+    def label(self, component: Sequence[int]) -> str:
+        """Name of a component."""
+        return label(component)
+
+    def title(self, component: Sequence[int]) -> str:
+        """Name of a component, and its frequency if the design has any."""
+        return self.label(component)
+
+
+def merge_equal_frames(
+    contrasts: NDArray[np.float64], weights: NDArray[np.complex128]
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Frames that differ, with the weights of equal ones added up.
+
+    Contrasts that agree to 1e-12 of the largest count as equal, which is exact for a deterministic
+    network.
+
+    Args:
+        contrasts: Contrast of each part in each frame, shape ``(n_frames, n_parts)``.
+        weights: Weights of the frames, shape ``(lines, n_frames)``.
+
+    Returns:
+        tuple: Contrasts of the distinct frames, and their weights. Exact zeros where a sum of
+        weights vanishes identically.
+
+    Examples::
+
+        >>> frames, weights = merge_equal_frames(np.array([[0.5], [1.0], [0.5]]), np.ones((1, 3)))
+        >>> frames.ravel().tolist(), weights.real.tolist()
+        ([0.5, 1.0], [[2.0, 1.0]])
+    """
+    # Adding zero turns -0.0 into 0.0, which np.unique would keep apart.
+    rounded = np.round(contrasts / np.abs(contrasts).max(), 12) + 0.0
+    _, first, shown = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    merged = np.zeros((len(weights), len(first)), dtype=np.complex128)
+    np.add.at(merged.T, shown.reshape(-1), weights.T)
+    merged[np.abs(merged) < 1e-12 * np.abs(weights).sum(axis=1, keepdims=True)] = 0
+    return contrasts[first], merged
+
+
+def finite_floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
+    """Finite floats.
+
+    Raises:
+        TypeError, ValueError: If they are not; the message calls the argument ``name``.
+    """
+    try:
+        floats = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise TypeError(f"Expected `{name}` to hold numbers, but got {values!r}") from None
+    if not all(map(math.isfinite, floats)):
+        raise ValueError(f"Expected `{name}` to be finite, but got {values!r}")
+    return floats
+
+
+def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
+    """The lowest and the highest contrast.
+
+    Raises:
+        TypeError, ValueError: If these are not two finite numbers in this order.
+    """
+    floats = finite_floats(values, "contrast")
+    if len(floats) != 2 or not floats[0] < floats[1]:
+        raise ValueError(
+            "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
+            f"{floats}; the default is (0.5, 1.0)"
+        )
+    return floats[0], floats[1]
