@@ -1,8 +1,14 @@
-"""How fast: ResNet-18 at 224 x 224, one image, the default design.
+"""How fast: ResNet-18 at 224 x 224, one image, in time and on a grid.
 
-Peers, in one process, interleaved, medians: the pipeline a Captum user would write
-(`LayerActivation` over the 240 frames in batches, stack, `numpy.fft.rfft`), and the bare forward
-passes of the same distinct frames up to the layer.
+Peers, in one process, interleaved, medians:
+
+- naive: the pipeline a Captum user would write (`LayerActivation` over the 240 frames in batches,
+  stack, `numpy.fft.rfft`);
+- published: one frame a forward pass, a hook on every convolution that appends the mean of every
+  filter to a Python list, one FFT per filter;
+- bare: the forward passes of the same distinct frames up to the layer, in the same batches.
+
+Then what the user can choose: channels last, bfloat16, frames per pass, a compiled model.
 
     python benchmarks/speed.py [--repeats 5]
 """
@@ -13,7 +19,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,22 +28,55 @@ from captum.attr import LayerActivation
 from torch import Tensor, nn
 
 from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, tagged_sequence
+from captum_ssvep.sampling import Design
 
-DESIGN = TaggingDesign()
+PAPER = TaggingDesign()
+DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": PAPER, "5 x 5 grid": TaggingDesign.grid()}
 BATCH = 16
+# Children of ResNet-18 to run for a layer.
+STEMS = {"layer4": 8, "layer1": 5}
 
 
 def naive(model: nn.Module, layer: nn.Module, image: Tensor) -> np.ndarray:
     """SNR at both tags as one writes it with Captum and NumPy."""
-    frames = tagged_sequence(image, DESIGN)[:, 0]
+    frames = tagged_sequence(image, PAPER)[:, 0]
     activation = LayerActivation(model, layer)
     series = torch.cat([activation.attribute(batch) for batch in frames.split(BATCH)]).numpy()
-    amplitude = 2 * np.abs(np.fft.rfft(series, axis=0)) / DESIGN.n_frames
+    amplitude = 2 * np.abs(np.fft.rfft(series, axis=0)) / PAPER.n_frames
+    return np.mean([paper_snr(amplitude, line) for line in PAPER.bins], axis=0)
+
+
+def published(model: nn.Module, convolutions: list[nn.Module], image: Tensor) -> list[float]:
+    """SNR of every filter of every convolution, frame by frame and filter by filter."""
+    series: list[list[list[float]]] = [
+        [[] for _ in range(module.out_channels)] for module in convolutions
+    ]
+
+    def hook(module: nn.Module, args: object, output: Tensor, lists: list[list[float]]) -> None:
+        for values, activation in zip(lists, output[0], strict=True):
+            values.append(activation.mean().item())
+
+    handles = [
+        module.register_forward_hook(partial(hook, lists=lists))
+        for module, lists in zip(convolutions, series, strict=True)
+    ]
+    with torch.no_grad():
+        for frame in tagged_sequence(image, PAPER):
+            model(frame)
+    for handle in handles:
+        handle.remove()
     ratios = []
-    for line in DESIGN.bins:
-        noise = amplitude[[line - 2, line - 1, line + 1, line + 2]].mean(axis=0)
-        ratios.append(amplitude[line] / np.maximum(noise, 1e-6))
-    return np.mean(ratios, axis=0)
+    for lists in series:
+        for values in lists:
+            amplitude = 2 * np.abs(np.fft.rfft(values)) / PAPER.n_frames
+            ratios.append(float(np.mean([paper_snr(amplitude, line) for line in PAPER.bins])))
+    return ratios
+
+
+def paper_snr(amplitude: np.ndarray, line: int) -> np.ndarray:
+    """Amplitude over the mean of the two bins on each side, which is zero but for rounding."""
+    noise = amplitude[[line - 2, line - 1, line + 1, line + 2]].mean(axis=0)
+    return amplitude[line] / np.maximum(noise, 1e-6)
 
 
 def bare(stem: nn.Module, batches: list[Tensor]) -> None:
@@ -47,12 +86,13 @@ def bare(stem: nn.Module, batches: list[Tensor]) -> None:
             stem(batch)
 
 
-def distinct_batches(image: Tensor) -> list[Tensor]:
-    """The distinct frames, in the batches in which the package runs them."""
-    _, first_moments = np.unique(DESIGN.schedule().moments, return_index=True)
-    distinct = tagged_sequence(image, DESIGN)[:, 0][first_moments]
-    bounds = [0, *range(1, len(distinct), BATCH), len(distinct)]
-    return [distinct[start:stop] for start, stop in pairwise(bounds)]
+def batches_of(model: nn.Module, layer: nn.Module, image: Tensor, design: Design) -> list[Tensor]:
+    """The frames that the package runs for a layer, in its batches."""
+    batches: list[Tensor] = []
+    handle = model.register_forward_pre_hook(lambda _, args: batches.append(args[0].clone()))
+    FrequencyTaggingAttribution(model, layer).attribute(image, design=design)
+    handle.remove()
+    return batches
 
 
 def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -67,6 +107,89 @@ def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def against_peers(model: nn.Module, image: Tensor, repeats: int) -> None:
+    """Print the table of single layers."""
+    print(f"{'layer':<10} {'design':<12} {'seconds':>8} {'naive / ours':>13} {'ours / bare':>12}")
+    for name, n_children in STEMS.items():
+        layer = model.get_submodule(name)
+        stem = nn.Sequential(*list(model.children())[:n_children])
+        tagging = FrequencyTaggingAttribution(model, layer)
+        functions: dict[str, Callable[[], object]] = {"naive": partial(naive, model, layer, image)}
+        for label, design in DESIGNS.items():
+            functions[label] = partial(tagging.attribute, image, design=design)
+            functions[f"bare {label}"] = partial(
+                bare, stem, batches_of(model, layer, image, design)
+            )
+        seconds = medians(functions, repeats)
+        for label in DESIGNS:
+            print(
+                f"{name:<10} {label:<12} {seconds[label]:>8.2f} "
+                f"{seconds['naive'] / seconds[label]:>13.1f} "
+                f"{seconds[label] / seconds[f'bare {label}']:>12.2f}"
+            )
+
+
+def all_convolutions(model: nn.Module, image: Tensor, repeats: int) -> None:
+    """Print the table of all convolutions at once: every neuron, and every filter's mean."""
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    tagging = FrequencyTaggingAttribution(model, convolutions)
+    functions: dict[str, Callable[[], object]] = {}
+    for label, design in DESIGNS.items():
+        batches = batches_of(model, model.get_submodule("fc"), image, design)
+        functions[f"bare {label}"] = partial(bare, model, batches)
+        functions[label] = partial(tagging.attribute, image, design=design)
+        functions[f"filters {label}"] = partial(
+            tagging.spectrum, image, design=design, components="fundamentals", pooling="channel"
+        )
+    seconds = medians(functions, repeats)
+    slow = medians({"published": partial(published, model, convolutions, image)}, 1)["published"]
+    print(f"\nall {len(convolutions)} convolutions")
+    print(f"{'':<10} {'design':<12} {'seconds':>8} {'published / ours':>17} {'ours / bare':>12}")
+    for label in DESIGNS:
+        for kind, prefix in (("neurons", ""), ("filters", "filters ")):
+            ours = seconds[prefix + label]
+            against = f"{slow / ours:.1f}" if kind == "filters" else ""
+            print(
+                f"{kind:<10} {label:<12} {ours:>8.2f} {against:>17} "
+                f"{ours / seconds[f'bare {label}']:>12.2f}"
+            )
+
+
+def choices(model: nn.Module, image: Tensor, repeats: int) -> None:
+    """Print what the user's own settings change, on the grid."""
+    design = DESIGNS["5 x 5 grid"]
+    last = torchvision.models.resnet18(weights=None).eval().to(memory_format=torch.channels_last)
+    last.load_state_dict(model.state_dict())
+    compiled = torch.compile(model)
+
+    def halved(network: nn.Module, layer: str) -> object:
+        with torch.autocast("cpu", torch.bfloat16):
+            return FrequencyTaggingAttribution(network, layer).attribute(image, design=design)
+
+    print(f"\n5 x 5 grid, seconds as a share of the plain call's\n{'':<34} layer4 layer1")
+    columns = []
+    for layer in STEMS:
+        ours = partial(FrequencyTaggingAttribution(model, layer).attribute, image, design=design)
+        in_last = FrequencyTaggingAttribution(last, layer).attribute
+        batches = batches_of(model, model.get_submodule("fc"), image, design)
+        seconds = medians(
+            {
+                "plain": ours,
+                "16 frames per pass": partial(ours, perturbations_per_eval=16),
+                "all frames in one pass": partial(ours, perturbations_per_eval=64),
+                "channels last": partial(in_last, image, design=design),
+                "bfloat16": partial(halved, model, layer),
+                "channels last and bfloat16": partial(halved, last, layer),
+                "whole forward passes": partial(bare, model, batches),
+                "whole forward passes, compiled": partial(bare, compiled, batches),
+            },
+            repeats,
+        )
+        columns.append({name: value / seconds["plain"] for name, value in seconds.items()})
+    for name in columns[0]:
+        print(f"{name:<34} " + " ".join(f"{column[name]:6.2f}" for column in columns))
+
+
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -75,35 +198,10 @@ def main() -> None:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(weights=None).eval()
     image = torch.rand(1, 3, 224, 224)
-    batches = distinct_batches(image)
-    stages = list(model.children())
-    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     print(f"ResNet-18, 224 x 224, {torch.get_num_threads()} threads, medians of {repeats}")
-    print(f"{'layer':<20} {'seconds':>8} {'naive / ours':>13} {'ours / bare':>12}")
-    for name, n_children in (("layer4", 8), ("layer1", 5)):
-        layer = model.get_submodule(name)
-        stem = nn.Sequential(*stages[:n_children])
-        tagging = FrequencyTaggingAttribution(model, layer)
-        seconds = medians(
-            {
-                "ours": lambda tagging=tagging: tagging.attribute(image),
-                "bare": lambda stem=stem: bare(stem, batches),
-                "naive": lambda layer=layer: naive(model, layer, image),
-            },
-            repeats,
-        )
-        print(
-            f"{name:<20} {seconds['ours']:>8.2f} {seconds['naive'] / seconds['ours']:>13.1f} "
-            f"{seconds['ours'] / seconds['bare']:>12.2f}"
-        )
-    tagging = FrequencyTaggingAttribution(model, convolutions)
-    seconds = medians(
-        {"ours": lambda: tagging.attribute(image), "bare": lambda: bare(model, batches)}, repeats
-    )
-    print(
-        f"{f'all {len(convolutions)} convolutions':<20} {seconds['ours']:>8.2f} {'':>13} "
-        f"{seconds['ours'] / seconds['bare']:>12.2f}"
-    )
+    against_peers(model, image, repeats)
+    all_convolutions(model, image, repeats)
+    choices(model, image, repeats)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from .sampling import Design, Line, contrast_range, finite_floats
 Waveform = Literal["sine", "triangle"]
 DesignKind = Literal["auto", "grid", "time"]
 
-# Most parts for which a grid is as cheap as tags of equal error (`benchmarks/accuracy.py`).
-MOST_PARTS_OF_A_GRID = 3
+# With more parts a grid needs more frames than tags of equal error (`benchmarks/accuracy.py`).
+MOST_PARTS_OF_A_GRID = 4
 # Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
 CYCLE_TOLERANCE = 1e-6
 
@@ -161,11 +161,12 @@ class TaggingDesign(Design):
     ) -> Design:
         """Choose a design for a number of parts, in which components to an order do not collide.
 
-        ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` looks for a
-        short record (`lattice.collision_free_bins`) with tags that are collision-free to
-        ``max_order``. Aliases of the next order make its highest components inexact; collision-free
-        to one order more, it is about as exact as the grid. ``"auto"`` takes the cheaper of these
-        two: the grid for up to 3 parts, such tags for more.
+        ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
+        record with tags that are collision-free to ``max_order``: of two tags those whose path
+        visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
+        ``"auto"`` takes what needs fewer frames for the same error: the grid for up to 4 parts; for
+        more, tags that are collision-free to one order above ``max_order``, since aliases of the
+        next order are what makes the highest components inexact.
 
         In time, one period lasts a second and is shown three times, so that two bins on
         either side of every component hold noise alone. The repeats show no new frame and cost
@@ -207,7 +208,10 @@ class TaggingDesign(Design):
         fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
         if kind == "grid" or (kind == "auto" and fits_grid):
             return cls.grid(n_parts, max_order + 1, contrast)
-        bins, period = collision_free_bins(n_parts, max_order + (kind == "auto"))
+        order = max_order + (kind == "auto")
+        bins, period = collision_free_bins(n_parts, order)
+        if n_parts == 2:
+            bins, period = (order + 1, order + 2), 2 * (order + 1) * (order + 2)
         return cls(
             frequencies=bins,
             sampling_rate=period,

@@ -34,7 +34,11 @@ class FourierSums:
     ) -> None:
         # Half precision would lose the sums; double is kept.
         dtype = torch.promote_types(reference.dtype, torch.float32)
-        self._shape = reference.shape
+        # Examples first, then the order in memory (channels last, say), which flattens for free.
+        strides = reference.stride()
+        inner = sorted(range(1, reference.dim()), key=strides.__getitem__, reverse=True)
+        self._order = [0, *inner]
+        self._shape = reference.permute(self._order).shape
         self._eps = eps
         # Real weights, as of a grid, have no imaginary sums to take.
         self._is_complex = bool(weights.imag.any())
@@ -44,7 +48,7 @@ class FourierSums:
         # What a constant contributes to each line: nothing, but for one that holds the mean.
         totals = torch.from_numpy(weights.sum(axis=1))
         self._totals = totals.where(totals.abs() > 1e-9 * np.abs(weights).sum(), 0)
-        self._reference = reference.to(dtype, copy=True).flatten()
+        self._reference = reference.permute(self._order).flatten().to(dtype, copy=True)
         self._sums = self._reference.new_zeros(len(stacked), len(self._reference))
         self._squares = torch.zeros_like(self._reference)
         self._largest = self._reference.new_zeros(len(reference))
@@ -56,7 +60,8 @@ class FourierSums:
             start (int): Column of the weights of the first frame.
             activations (Tensor): Shape ``(frames, N, *neuron)``.
         """
-        values = activations.to(self._reference.dtype).flatten(1)
+        ordered = activations.permute(0, *(d + 1 for d in self._order))
+        values = ordered.flatten(1).to(self._reference.dtype)
         by_example = values.view(len(values), len(self._largest), -1)
         # Extremes of both signs: a norm or abs() would be twenty times slower or copy everything.
         for extreme in (by_example.amax(dim=(0, 2)), -by_example.amin(dim=(0, 2))):
@@ -75,15 +80,15 @@ class FourierSums:
         lines = torch.complex(real, imaginary)
         for row in torch.nonzero(self._totals).flatten().tolist():
             lines[row] += self._totals[row].item() * self._reference
-        return lines.reshape(len(real), *self._shape)
+        return self._arranged(lines)
 
     def mean(self) -> Tensor:
         """Mean over the record, shape ``(N, *neuron)``."""
-        return (self._reference + self._sums[-1]).reshape(self._shape)
+        return self._arranged(self._reference + self._sums[-1])
 
     def variance(self) -> Tensor:
         """Variance over the record, shape ``(N, *neuron)``."""
-        return (self._squares - self._sums[-1].square()).clamp(min=0).reshape(self._shape)
+        return self._arranged((self._squares - self._sums[-1].square()).clamp(min=0))
 
     @property
     def is_finite(self) -> bool:
@@ -93,3 +98,10 @@ class FourierSums:
     def floor(self) -> Tensor:
         """Amplitude that rounding alone can make, per example, shape ``(N,)``."""
         return FLOOR_ROUNDINGS * self._eps * self._largest
+
+    def _arranged(self, values: Tensor) -> Tensor:
+        """Values per neuron, on the last dimension, in the shape of a frame's activations."""
+        leading = values.dim() - 1
+        inverse = sorted(range(len(self._order)), key=self._order.__getitem__)
+        shaped = values.reshape(*values.shape[:-1], *self._shape)
+        return shaped.permute(*range(leading), *(leading + dim for dim in inverse))

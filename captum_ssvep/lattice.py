@@ -7,6 +7,7 @@ well a design tells components apart.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 
@@ -32,15 +33,15 @@ def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
         (4, 10)
     """
 
-    def is_free(order: int) -> bool:
+    def collides(order: int) -> bool:
+        # No more vectors than lines can each have their own.
+        if _n_vectors(len(bins), order) > n_frames:
+            return True
         lines = integer_vectors(len(bins), order) @ np.asarray(bins) % n_frames
-        return len(np.unique(lines)) == len(lines)
+        return len(np.unique(lines)) < len(lines)
 
-    order = 0
-    # Ends: the number of vectors grows with the order, and n_frames lines hold no more of them.
-    while is_free(order + 1):
-        order += 1
-    return order
+    # Once two components collide, they do so among those of any higher order.
+    return bisect.bisect_left(range(1, n_frames + 1), True, key=collides)
 
 
 def collisions(

@@ -69,6 +69,8 @@ class LayerRecorder:
         self.layers = [_resolve(layer, self.root) for layer in layers]
         self.names = [_name(layer, self.root) for layer in self.layers]
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
+        # Bytes of the largest activation in the complete forward, per row of the batch.
+        self.bytes_per_row = 1
         self._lock = threading.Lock()
         self._expected: list[int] | None = None
         self._begin(0, lambda index, tensors: None)
@@ -102,10 +104,14 @@ class LayerRecorder:
                 changed.
         """
         self._begin(len(inputs[0]), receive)
-        with suppress(_EarlyExit):
-            run_forward(self.forward_func, inputs, forward_args)
         if self._expected is None:
+            with _largest_activation() as largest:
+                run_forward(self.forward_func, inputs, forward_args)
             self._expected = self._count_calls()
+            self.bytes_per_row = -(-largest[0] // self._n_rows)
+        else:
+            with suppress(_EarlyExit):
+                run_forward(self.forward_func, inputs, forward_args)
         for index, held in enumerate(self._held):
             if held:
                 self._hand_over(index, gather_devices(held, self.device_ids))
@@ -180,6 +186,22 @@ class LayerRecorder:
         validate_rows(tensors, self._n_rows, f"layer {self.names[index]}")
         self._received[index] = True
         self._receive(index, tensors)
+
+
+@contextmanager
+def _largest_activation() -> Iterator[list[int]]:
+    """Bytes of the largest tensor that a module gives, in a list of one."""
+    largest = [1]
+
+    def measure(module: nn.Module, args: Any, output: Any) -> None:
+        sizes = [tensor.nbytes for tensor in floating_tensors(output)]
+        largest[0] = max([*largest, *sizes])
+
+    handle = nn.modules.module.register_module_forward_hook(measure)
+    try:
+        yield largest
+    finally:
+        handle.remove()
 
 
 def validate_rows(tensors: tuple[Tensor, ...], n_rows: int, source: str) -> None:

@@ -187,7 +187,8 @@ class Stimulus:
             levels = np.concatenate([contrasts, np.ones((len(contrasts), 1))], axis=1)
             gain = torch.from_numpy(levels).to(tensor.dtype).to(tensor.device)[:, mask]
             frames = torch.addcmul(baseline, gain, tensor - baseline)
-            shown.append(frames.reshape(-1, *tensor.shape[1:]))
+            by_row = frames.reshape(-1, *tensor.shape[1:])
+            shown.append(by_row.contiguous(memory_format=_memory_format(tensor)))
         return tuple(shown)
 
 
@@ -251,6 +252,15 @@ def tagged_sequence(
         for frame in stimulus.frames(design.contrasts)
     )
     return frames if isinstance(inputs, tuple) else frames[0]
+
+
+def _memory_format(tensor: Tensor) -> torch.memory_format:
+    """Channels last where the input has them there, as the model then expects."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    channels_last = formats.get(tensor.dim(), torch.contiguous_format)
+    if not tensor.is_contiguous() and tensor.is_contiguous(memory_format=channels_last):
+        return channels_last
+    return torch.contiguous_format
 
 
 def _validate_input(tensor: Tensor) -> None:

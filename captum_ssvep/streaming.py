@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -29,35 +28,62 @@ LayerResult = Any
 Record = Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
 
 
+# glibc gives larger blocks back to the system at once, and faulting them in again for every pass
+# takes a fifth of the time of a ResNet-18 (`benchmarks/speed.py`).
+CPU_BYTES = 32 * 2**20
+# Inputs, outputs, shortcuts and workspace, all as large as the largest activation.
+LIVE_ACTIVATIONS = 8
+
+
 @dataclass(frozen=True)
 class PassSize:
     """How many frames and examples go through the network at once.
 
     Args:
-        frames: Frames of each example.
+        frames: Frames of each example; None for as many as `frames_that_fit`.
         examples: Examples of the batch.
     """
 
-    frames: int
+    frames: int | None
     examples: int
 
     @classmethod
-    def within(cls, n_examples: int, n_frames: int, max_rows: int | None, name: str) -> PassSize:
+    def within(
+        cls, n_examples: int, n_frames: int | None, max_rows: int | None, name: str
+    ) -> PassSize:
         """The largest pass of at most ``n_frames`` frames, and ``max_rows`` rows where given.
 
         Raises:
             ValueError: If a number, ``name`` being that of ``n_frames``, is not a positive integer.
         """
-        limits = {name: n_frames}
-        if max_rows is not None:
-            limits["internal_batch_size"] = max_rows
-        for label, value in limits.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        for label, value in {name: n_frames, "internal_batch_size": max_rows}.items():
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < 1
+            ):
                 raise ValueError(f"Expected `{label}` to be a positive integer, but got {value!r}")
         if max_rows is None:
             return cls(n_frames, n_examples)
         examples = min(max_rows, n_examples)
-        return cls(min(n_frames, max_rows // examples), examples)
+        frames = max_rows // examples
+        return cls(frames if n_frames is None else min(n_frames, frames), examples)
+
+
+def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
+    """Frames whose largest activation suits the memory of a device.
+
+    Args:
+        bytes_per_frame: Size of the largest activation of a frame, of all examples.
+        device: Where the network runs.
+
+    Examples::
+
+        >>> frames_that_fit(3 * 2**20, torch.device("cpu"))
+        10
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(1, free // (LIVE_ACTIVATIONS * bytes_per_frame))
+    return max(1, CPU_BYTES // bytes_per_frame)
 
 
 def stream_spectra(
@@ -66,6 +92,7 @@ def stream_spectra(
     record: Record,
     size: PassSize,
     *,
+    fit: Callable[[], int] = lambda: 1,
     describe: Callable[[int], str],
     pool: Callable[[Tensor], Tensor] | None = None,
     noise_std: float = 0.0,
@@ -79,6 +106,7 @@ def stream_spectra(
         stimulus: What flickers.
         record: Runs the network.
         size: Frames and examples in a pass.
+        fit: Frames that fit into a pass where ``size`` leaves that open, asked after the first.
         describe: What a receiver's index stands for, for messages.
         pool: Applied to every recorded tensor. Default: nothing
         noise_std: Standard deviation of noise on the frames. Default: 0.0
@@ -99,7 +127,9 @@ def stream_spectra(
             block = stimulus.examples(rows)
             noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
             show = partial(record, rows)
-            blocks.append(_stream_block(plan, block, show, size.frames, pool, noise, bar))
+            blocks.append(
+                _stream_block(plan, block, show, lambda: size.frames or fit(), pool, noise, bar)
+            )
     for index, block_sums in enumerate(zip(*blocks, strict=True)):
         if not all(sums.is_finite for block in block_sums for sums in block):
             raise ValueError(
@@ -116,7 +146,7 @@ def _stream_block(
     plan: SpectrumPlan,
     stimulus: Stimulus,
     show: Callable[[tuple[Tensor, ...], int, Receiver], None],
-    frames_per_pass: int,
+    frames_per_pass: Callable[[], int],
     pool: Callable[[Tensor], Tensor] | None,
     noise: FrameNoise | None,
     bar: tqdm[Any],
@@ -130,7 +160,8 @@ def _stream_block(
     sums: dict[int, list[FourierSums]] = {}
 
     def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
-        pooled = tensors if pool is None else tuple(map(pool, tensors))
+        # Half precision would lose what differs between frames already in the mean.
+        pooled = tensors if pool is None else tuple(pool(_at_least_single(t)) for t in tensors)
         shape = (n_frames, stimulus.n_examples)
         by_frame = [torch.unflatten(tensor, 0, shape) for tensor in pooled]
         if index not in sums:
@@ -141,13 +172,19 @@ def _stream_block(
         for tensor_sums, frames in zip(sums[index], by_frame, strict=True):
             tensor_sums.add(start, frames)
 
-    for start, stop in pairwise([0, *range(1, len(contrasts), frames_per_pass), len(contrasts)]):
+    start, stop = 0, 1
+    while start < len(contrasts):
         frames = stimulus.frames(contrasts[start:stop])
         if noise:
             noise.add_to(frames)
         show(frames, stop - start, partial(add, start, stop - start))
         bar.update(len(frames[0]))
+        start, stop = stop, min(stop + frames_per_pass(), len(contrasts))
     return [tensor_sums for _, tensor_sums in sorted(sums.items())]
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def reduce_spectra(

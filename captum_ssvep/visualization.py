@@ -188,7 +188,9 @@ def plot_spectrum(
     for (kind, color), place, height in zip(kinds, places, heights, strict=True):
         ax.vlines(place, 0, height, color=color, linewidth=2.5)
         ax.plot(place, height, "o", color=color, markersize=5, label=kind)
-    strongest = np.argsort(-np.abs(heights))[:n_labels]
+    in_time = isinstance(design, TaggingDesign)
+    # Without frequencies to show, the axis names every component.
+    strongest = np.argsort(-np.abs(heights))[: n_labels if in_time else 0]
     for row in strongest:
         ax.annotate(
             design.label(spectrum.components[row]),
@@ -203,12 +205,11 @@ def plot_spectrum(
     ax.margins(x=0.04, y=0.14)
     if min(heights) >= 0:
         ax.set_ylim(bottom=0)
-    if isinstance(design, TaggingDesign):
-        ax.set_xlabel("Frequency (Hz)")
-    else:
-        names_of_all = [design.label(component) for component in spectrum.components]
-        ax.set_xticks(places, names_of_all, rotation=60, ha="right", fontsize=8)
+    if not in_time:
+        names = [design.label(component) for component in spectrum.components]
+        ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
     ax.set(
+        xlabel="Frequency (Hz)" if in_time else "Component",
         ylabel=STATISTIC_LABELS[statistic],
         title=f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}",
     )
@@ -220,6 +221,50 @@ def plot_spectrum(
     )
     ax.legend([handle for _, handle in entries], [name for name, _ in entries], frameon=False)
     figure = ax.get_figure()
+    return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+
+
+def plot_contrast_response(
+    spectrum: TaggedSpectrum,
+    neuron: int | Sequence[int],
+    parts: tuple[int, int] | None = None,
+    example: int = 0,
+    *,
+    ax: Axes | None = None,
+) -> tuple[Figure, Axes]:
+    """Draw how a neuron's activation depends on the contrast of each part (a sweep VEP).
+
+    Args:
+        spectrum (TaggedSpectrum): As in `plot_spectrum`.
+        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+        parts (tuple[int, int], optional): Two parts whose contrasts to vary together, for a
+            surface. Default: None, a curve for every part, averaged over the flicker of the others.
+        example (int, optional): Index in the batch. Default: 0
+        ax (Axes, optional): Where to draw. Default: a new figure.
+
+    Returns:
+        tuple: The figure and its axes.
+    """
+    index = (example, *(neuron if isinstance(neuron, Sequence) else (neuron,)))
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.2, 4), layout="constrained")
+    figure = ax.get_figure()
+    ax.set_title(f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}")
+    if parts is None:
+        for part in range(spectrum.design.n_parts):
+            contrasts, response = spectrum.contrast_response(part)
+            curve = response.movedim(0, -1)[index].cpu()
+            ax.plot(contrasts.cpu(), curve, color=_part_color(part), label=f"part {part}")
+        ax.set(xlabel="Contrast of the part", ylabel="Mean activation")
+        ax.legend(frameon=False)
+        return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+    contrasts, response = spectrum.contrast_response(parts)
+    levels, surface = contrasts.cpu(), response.movedim((0, 1), (-2, -1))[index].cpu()
+    # Rows of a picture are the vertical axis: the second part's contrast.
+    filled = ax.contourf(levels, levels, surface.T, levels=12, cmap="viridis")
+    ax.figure.colorbar(filled, ax=ax, label="Activation")
+    ax.set(xlabel=f"Contrast of part {parts[0]}", ylabel=f"Contrast of part {parts[1]}")
+    ax.set_aspect("equal")
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
 
 

@@ -259,7 +259,7 @@ def test_nothing_stays_hooked_when_a_later_pass_fails(case, error_type, where):
 
     failing.forward = fail_in_the_third_pass
     with pytest.raises(error_type) as caught:
-        case.attribute()
+        case.attribute(perturbations_per_eval=16)
     assert caught.value is error
     assert error.__cause__ is None
     assert error.__context__ is None

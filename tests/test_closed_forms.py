@@ -7,10 +7,11 @@ a layer that computes ``r(x, y)`` has the double Fourier series of ``r(cos(theta
 from __future__ import annotations
 
 import cmath
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -25,11 +26,15 @@ from captum_ssvep import (
     TaggingDesign,
     tagged_sequence,
 )
+from captum_ssvep.sampling import Design
 
 PI = math.pi
 # Allowed error of amplitudes and means, as a share of the largest amplitude: what aliasing leaves.
 TOLERANCE = 1e-8
 KINKED_TOLERANCE = 1e-5
+ROUNDING = 1e-12
+# Aliases of grids are added one by one to this multiple of a tag: beyond, gamma() overflows.
+HIGHEST_ALIAS = 140
 # Odd, so that no frame falls on the jump of sign(cos).
 LONG_RECORD = 100_001
 CONTRAST = (0.5, 1.0)
@@ -81,7 +86,7 @@ def one_tag(contrast: tuple[float, float]) -> TaggingDesign:
     return TaggingDesign((1,), LONG_RECORD, LONG_RECORD, phases=PI / 2, contrast=contrast)
 
 
-def read(form: Form, design: TaggingDesign) -> TaggedSpectrum:
+def read(form: Form, design: Design) -> TaggedSpectrum:
     model = nn.Sequential(Formula(form.response)).eval()
     return FrequencyTaggingAttribution(model, "0").spectrum(
         torch.ones(1, form.n_parts, dtype=torch.float64),
@@ -98,6 +103,12 @@ def spectrum_of(name: str) -> TaggedSpectrum:
     if form.n_parts == 1:
         return read(form, one_tag(form.contrast))
     return read(form, two_tags(form.kinked, form.contrast, PI / 2))
+
+
+@cache
+def grid_of(name: str, nodes: int) -> TaggedSpectrum:
+    form = FORMS[name]
+    return read(form, TaggingDesign.grid(form.n_parts, nodes, form.contrast))
 
 
 def only(amplitudes: dict[tuple[int, ...], float]) -> Callable[..., float]:
@@ -177,7 +188,7 @@ def clipped(z: float, n: int) -> float:
 def hyperbolic_tangent(z: float, n: int) -> float:
     if n % 2 == 0:
         return 0.0
-    n_terms = 1000
+    n_terms = 10_000
 
     def s(q: np.ndarray | float) -> np.ndarray | float:
         return 1 / (np.sqrt(1 + q * q) + q)  # sqrt(1 + q^2) - q without the cancellation
@@ -336,6 +347,45 @@ def test_every_amplitude_and_the_mean_are_the_closed_forms(name):
         assert error <= allowed_error(form, spectrum, multiples), component
 
 
+def grid_alias(form: Form, multiples: tuple[int, ...], nodes: int) -> float:
+    """What aliasing can add to a line of a grid: the closed forms of all its aliases.
+
+    At Chebyshev's nodes cos(m theta) is (-1)^j cos(n theta) for m = 2 j nodes +- n. A component of
+    q parts has 2^(q-1) equal lines, which sum to its Chebyshev coefficient, and a grid takes all of
+    them for one.
+    """
+    n_periods = HIGHEST_ALIAS // (2 * nodes)
+    shells = [0.0] * (n_periods + 1)
+    for periods in itertools.product(range(n_periods + 1), repeat=form.n_parts):
+        folded = (
+            {abs(2 * j * nodes + sign * n) for sign in (-1, 1)}
+            for j, n in zip(periods, multiples, strict=True)
+        )
+        for alias in itertools.product(*folded):
+            if alias != multiples:
+                n_lines = 2 ** (np.count_nonzero(alias) - 1)
+                shells[max(periods)] += form.amplitude(*alias) * n_lines
+    # A continuous response falls at least as 1 / j^2, and sum_{j > J} 1 / j^2 < J / J^2.
+    total = sum(shells) + n_periods * shells[-1]
+    if form.tolerance is not None:
+        # A jump: with an even number of nodes its pairs alternate and shrink; the first is more.
+        total = shells[1]
+    return total / 2 ** max(np.count_nonzero(multiples) - 1, 0)
+
+
+@pytest.mark.parametrize("nodes", [8, 24])
+@pytest.mark.parametrize("name", FORMS)
+def test_a_grid_gives_the_closed_forms_to_its_aliases(name, nodes):
+    form, spectrum = FORMS[name], grid_of(name, nodes)
+
+    error = abs(spectrum.mean.item() - form.mean)
+    assert error <= grid_alias(form, (0,) * form.n_parts, nodes) + ROUNDING
+    for component in spectrum.components:
+        multiples = absolute(component)
+        error = abs(spectrum.amplitude(component).item() - form.amplitude(*multiples))
+        assert error <= grid_alias(form, multiples, nodes) + ROUNDING, component
+
+
 def gauss_chebyshev(form: Form) -> np.ndarray:
     """Tensor-Chebyshev coefficients of a response, by quadrature at Chebyshev's nodes."""
     n_nodes = 200_000 if form.n_parts == 1 else 1000 if form.kinked else 64
@@ -384,31 +434,33 @@ def test_coefficients_are_the_signed_chebyshev_coefficients(name):
         ("tanh", (3,), -1),
     ],
 )
-def test_a_coefficient_has_the_sign_of_the_response(name, component, sign):
-    spectrum = spectrum_of(name)
+@pytest.mark.parametrize("kind", ["time", "grid"])
+def test_a_coefficient_has_the_sign_of_the_response(name, component, sign, kind):
+    spectrum = spectrum_of(name) if kind == "time" else grid_of(name, 8)
 
     assert math.copysign(1, spectrum.coefficient(component).item()) == sign
     assert abs(spectrum.coefficient(component)) == pytest.approx(spectrum.amplitude(component))
 
 
 POLYNOMIALS = ("linear", "square", "cubic", "product")
+FOLDED = dict(frequencies=(12.0, 15.0), sampling_rate=41.0, n_frames=41, phases=(0.3, 2.0))
 
 
 @pytest.mark.parametrize("name", POLYNOMIALS)
 @pytest.mark.parametrize(
-    "tags",
+    "make_design",
     [
-        {},
-        {"phases": PI / 2},
+        TaggingDesign,
+        partial(TaggingDesign, phases=PI / 2),
         # The shortest record for order 4; the tags' harmonics fold at the Nyquist frequency.
-        {"frequencies": (12.0, 15.0), "sampling_rate": 41.0, "n_frames": 41, "phases": (0.3, 2.0)},
+        partial(TaggingDesign, **FOLDED),
+        TaggingDesign.grid,
     ],
-    ids=["paper", "paper in cosine phase", "folded"],
+    ids=["paper", "paper in cosine phase", "folded", "grid"],
 )
-def test_short_records_hold_low_polynomials_exactly(name, tags):
+def test_few_frames_hold_low_polynomials_exactly(name, make_design):
     form = FORMS[name]
-    design = TaggingDesign(**tags, contrast=form.contrast)
-    spectrum = read(form, design)
+    spectrum = read(form, make_design(contrast=form.contrast))
 
     assert spectrum.mean.item() == pytest.approx(form.mean, abs=1e-12)
     for component in spectrum.components:

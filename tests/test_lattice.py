@@ -1,12 +1,20 @@
 """Collisions and aliases, against literal search."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from captum_ssvep import TaggingDesign
 from captum_ssvep.components import integer_vectors
-from captum_ssvep.lattice import collision_free_bins, collision_free_order
+from captum_ssvep.lattice import (
+    alias_turning_phases,
+    collision_free_bins,
+    collision_free_order,
+)
 
 
 def smallest_null_norm(bins, n_frames, limit):
@@ -56,3 +64,54 @@ def test_two_parts_get_the_perfect_lee_code(order):
 )
 def test_records_are_close_to_the_shortest_known(n_parts, order, best_known):
     assert collision_free_bins(n_parts, order)[1] <= 1.1 * best_known
+
+
+def short_aliases(bins, n_frames):
+    """Integer vectors that vanish on the tags, to a little above the shortest."""
+    norm = 2 * collision_free_order(bins, n_frames) + 4
+    vectors = integer_vectors(len(bins), norm)
+    aliases = vectors[vectors @ np.array(bins) % n_frames == 0]
+    return aliases[aliases.any(axis=1)]
+
+
+@st.composite
+def coherent_tags(draw, n_parts):
+    n_frames = draw(st.integers(20, 400))
+    count = draw(st.sampled_from(n_parts))
+    tag = st.integers(1, (n_frames - 1) // 2)
+    bins = tuple(draw(st.lists(tag, min_size=count, max_size=count, unique=True)))
+    assume(collision_free_order(bins, n_frames) >= 1)
+    return bins, n_frames
+
+
+@settings(max_examples=100)
+@given(coherent_tags([1, 2, 3]))
+def test_aliases_are_turned_by_thirds(tags):
+    bins, n_frames = tags
+    aliases = short_aliases(bins, n_frames)
+    assert len(aliases)
+    thirds = 3 * aliases @ np.array(alias_turning_phases(bins, n_frames)) / (2 * np.pi)
+    np.testing.assert_allclose(thirds, thirds.round(), atol=1e-9)
+    turned = thirds.round() % 3 != 0
+    norms = np.abs(aliases).sum(axis=1)
+    assert turned[norms == norms.min()].mean() > 0.5
+    assert np.average(turned, weights=norms**-4.0) > 0.6
+
+
+@settings(max_examples=25)
+@given(coherent_tags([2]), st.tuples(*[st.floats(0, 6.3)] * 2))
+def test_a_turned_alias_is_estimated_at_its_strength(tags, phases):
+    """The shortest alias of a random design: what the replicate changes of it, per unit."""
+    bins, n_frames = tags
+    alias = min(short_aliases(bins, n_frames).tolist(), key=lambda a: sum(map(abs, a)))
+    design = TaggingDesign(bins, n_frames, n_frames, phases)
+    other, excess = design.replicate()
+    before, after = (np.exp(1j * shown.angle(alias)) for shown in (design, other))
+    assert abs(before - after) / excess == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("design", [TaggingDesign(), TaggingDesign.for_parts(3, 3, kind="time")])
+def test_a_replicate_has_the_same_tags_and_record(design):
+    other, _ = design.replicate()
+    assert other.phases != design.phases
+    assert replace(other, phases=design.phases) == design
