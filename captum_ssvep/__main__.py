@@ -175,7 +175,8 @@ def tag_image(model: nn.Module, layer: str, image: TaggedImage, out: Path) -> No
     spectrum, axis = visualization.plot_spectrum(channels, channel)
     axis.set_title(f"Channel {channel} of {layer}, the strongest at f1 + f2")
     _save(spectrum, out / "spectrum.png")
-    written = ["spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png"]
+    _save(plot_contrast(channels, channel, layer), out / "contrast.png")
+    written = ["spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png", "contrast.png"]
     if neurons.mean.dim() > 2:
         _save(plot_maps(neurons, image), out / "maps.png")
         written.append("maps.png")
@@ -243,6 +244,15 @@ def plot_maps(neurons: TaggedSpectrum, image: TaggedImage) -> Figure:
     figure.supxlabel(
         "amplitude, root of the sum of squares over channels; each map on its own scale"
     )
+    return figure
+
+
+def plot_contrast(channels: TaggedSpectrum, channel: int, layer: str) -> Figure:
+    """How a channel follows the contrast of each half, and of both."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, parts in zip(axes, (None, (0, 1)), strict=True):
+        visualization.plot_contrast_response(channels, channel, parts, ax=axis)
+        axis.set_title(f"Channel {channel} of {layer}")
     return figure
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ._warnings import warn_user
 from .chebyshev import ChebyshevGrid, arc_cosine
+from .coherence import CYCLE_TOLERANCE, tag_complaints
 from .components import Component, label
 from .lattice import (
     alias_turning_phases,
@@ -27,10 +28,9 @@ from .sampling import Design, Line, contrast_range, finite_floats
 Waveform = Literal["sine", "triangle"]
 DesignKind = Literal["auto", "grid", "time"]
 
-# With more parts a grid needs more frames than tags of equal error (`benchmarks/accuracy.py`).
+# Up to here no tags are as exact with as many frames (`benchmarks/accuracy.py`); beyond, grids grow
+# out of hand.
 MOST_PARTS_OF_A_GRID = 4
-# Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
-CYCLE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class TaggingDesign(Design):
         (sampling_rate,) = finite_floats([self.sampling_rate], "sampling_rate")
         object.__setattr__(self, "sampling_rate", sampling_rate)
         self._validate_record()
-        for complaint in self._tag_complaints():
+        for complaint in self._complaints:
             if self.strict:
                 raise ValueError(complaint)
             warn_user(complaint)
@@ -121,35 +121,6 @@ class TaggingDesign(Design):
                 f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
             )
 
-    def _tag_complaints(self) -> list[str]:
-        """What keeps the tags from being told apart, a sentence each."""
-        record = f"{self.n_frames} frames at {self.sampling_rate:g} Hz"
-        resolution = self.sampling_rate / self.n_frames
-        highest = (self.n_frames - 1) // 2
-        complaints = []
-        for frequency in self.frequencies:
-            cycles = frequency / resolution
-            if cycles >= self.n_frames / 2:
-                complaints.append(
-                    f"Expected `frequencies` to lie below the Nyquist frequency "
-                    f"({self.sampling_rate / 2:g} Hz at {self.sampling_rate:g} Hz), but got "
-                    f"{frequency:g} Hz; nearest: {highest * resolution:g}"
-                )
-            elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
-                nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
-                complaints.append(
-                    f"Expected `frequencies` to complete whole cycles in {record}, but "
-                    f"{frequency:g} Hz makes {cycles:g}; nearest: "
-                    + " or ".join(f"{n * resolution:g}" for n in nearest)
-                )
-        if not complaints and len(set(self.bins)) < self.n_parts:
-            free = next(n for n in range(1, highest + 2) if n not in self.bins)
-            complaints.append(
-                f"Expected `frequencies` to differ from part to part, but got {self.frequencies}: "
-                f"equal tags cannot be told apart; {free * resolution:g} Hz is free"
-            )
-        return complaints
-
     @classmethod
     def for_parts(
         cls,
@@ -164,9 +135,10 @@ class TaggingDesign(Design):
         ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
         record with tags that are collision-free to ``max_order``: of two tags those whose path
         visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
-        ``"auto"`` takes what needs fewer frames for the same error: the grid for up to 4 parts; for
-        more, tags that are collision-free to one order above ``max_order``, since aliases of the
-        next order are what makes the highest components inexact.
+        ``"auto"`` takes the grid for up to 4 parts, where it is more exact than tags with as many
+        frames; for more parts, where its ``nodes ** n_parts`` frames get out of hand, tags that are
+        collision-free to one order above ``max_order``, since aliases of the next order are what
+        makes the highest components inexact.
 
         In time, one period lasts a second and is shown three times, so that two bins on
         either side of every component hold noise alone. The repeats show no new frame and cost
@@ -259,6 +231,10 @@ class TaggingDesign(Design):
     def _phases(self) -> tuple[float, ...]:
         return self.phases  # type: ignore[return-value]  # a tuple after __post_init__
 
+    @property
+    def _complaints(self) -> list[str]:
+        return tag_complaints(self.frequencies, self.sampling_rate, self.n_frames)
+
     @cached_property
     def bins(self) -> tuple[int, ...]:
         """Cycles that each tag makes in the record: the index of its DFT line."""
@@ -341,7 +317,7 @@ class TaggingDesign(Design):
         Raises:
             ValueError: If a tag is not coherent, as with ``strict=False``.
         """
-        if self._tag_complaints():
+        if self._complaints:
             raise ValueError(
                 "Expected tags with whole cycles below the Nyquist frequency to estimate the error "
                 f"from other phases, but got {self.frequencies} with strict=False"

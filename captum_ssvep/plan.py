@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 from torch import Tensor
@@ -99,31 +100,29 @@ class SpectrumPlan:
         return tuple(sorted({line for lines in nearby for line in lines}))
 
     @cached_property
-    def lines(self) -> tuple[Line, ...]:
+    def _lines(self) -> tuple[Line, ...]:
         """All lines of the design, each once."""
         of_components = map(self.design.line, self.components)
         return tuple(dict.fromkeys([*of_components, *self.neighbour_bins]))
 
     @cached_property
-    def replicate(self) -> tuple[Design, float]:
-        """As `Design.replicate`."""
+    def _replicate(self) -> tuple[Design, float]:
         return self.design.replicate()
 
     @cached_property
-    def replicate_lines(self) -> tuple[Line, ...]:
-        """Lines of the replicate, each once."""
-        return tuple(dict.fromkeys(map(self.replicate[0].line, self.components)))
+    def _replicate_lines(self) -> tuple[Line, ...]:
+        return tuple(dict.fromkeys(map(self._replicate[0].line, self.components)))
 
     @cached_property
     def _frames(self) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
         """Contrasts, weights and shares of the frames to run."""
         contrasts = self.design.contrasts
-        weights = self.design.line_weights(self.lines)
+        weights = self.design.line_weights(self._lines)
         shares = np.full(len(contrasts), 1 / len(contrasts))
         if self.with_error:
-            replicate = self.replicate[0]
+            replicate = self._replicate[0]
             contrasts = np.concatenate([contrasts, replicate.contrasts])
-            weights = block_diag(weights, replicate.line_weights(self.replicate_lines))
+            weights = block_diag(weights, replicate.line_weights(self._replicate_lines))
             shares = np.pad(shares, (0, len(replicate.contrasts)))
         weights = np.concatenate([weights, shares[None]])
         if self.distinct:
@@ -134,6 +133,31 @@ class SpectrumPlan:
         """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
         _, weights, shares = self._frames
         return FourierSums(weights, shares, reference, eps)
+
+    def separate(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Sort Fourier sums by what they are.
+
+        Args:
+            sums (Tensor): As of `new_sums`, shape ``(lines, N, *neuron)``.
+
+        Returns:
+            tuple: The lines of the components; those of the neighbours; and what aliases are
+            estimated to add to the former, if that was asked for.
+        """
+        rows = {line: row for row, line in enumerate(self._lines)}
+        lines = sums[[rows[self.design.line(component)] for component in self.components]]
+        neighbours = sums[[rows[line] for line in self.neighbour_bins]]
+        if not self.with_error:
+            return lines, neighbours, None
+        other, excess = self._replicate
+        other_rows = {line: len(rows) + row for row, line in enumerate(self._replicate_lines)}
+        deviations = torch.empty_like(lines)
+        for row, component in enumerate(self.components):
+            # In cosine phase the lines of both designs are the same but for aliases.
+            ratio = other.scale(component) / self.design.scale(component)
+            line = sums[other_rows[other.line(component)]] * other.turn(component) * ratio
+            deviations[row] = (lines[row] * self.design.turn(component) - line) / excess
+        return lines, neighbours, deviations
 
 
 def neighbours_of(

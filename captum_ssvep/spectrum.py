@@ -109,8 +109,7 @@ class TaggedSpectrum:
     def from_sums(cls, plan: SpectrumPlan, blocks: Sequence[FourierSums]) -> TaggedSpectrum:
         """The spectrum of a plan's sums over successive blocks of examples."""
         sums = torch.cat([block.lines() for block in blocks], dim=1)
-        rows = {line: row for row, line in enumerate(plan.lines)}
-        lines = sums[[rows[plan.design.line(component)] for component in plan.components]]
+        lines, neighbour_lines, deviations = plan.separate(sums)
         return cls(
             lines=lines,
             components=plan.components,
@@ -120,10 +119,8 @@ class TaggedSpectrum:
             floor=torch.cat([block.floor() for block in blocks]),
             n_neighbors=plan.n_neighbors,
             neighbour_bins=plan.neighbour_bins,
-            neighbour_lines=sums[[rows[line] for line in plan.neighbour_bins]],
-            deviations=_deviations(plan, lines, sums[len(plan.lines) :])
-            if plan.with_error
-            else None,
+            neighbour_lines=neighbour_lines,
+            deviations=deviations,
         )
 
     def reduce(
@@ -185,8 +182,10 @@ class TaggedSpectrum:
 
         On a grid, or with tags of phase pi/2, that is :math:`|\epsilon|`, and the coefficient's
         error too; elsewhere the coefficient's is smaller. Not included are rounding, which is
-        `floor`, and how much images differ. A root mean square over the neurons of a layer is right within a
-        factor of 2 in 9 of 10 cases, that of a single neuron in 1 of 2 (`benchmarks/accuracy.py`).
+        `floor`, and how much images differ.
+
+        A root mean square over the neurons of a layer is right within a factor of 2 in 9 of 10
+        cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
 
         Raises:
             ValueError: If the spectrum was computed without ``estimate_error=True``.
@@ -441,16 +440,3 @@ class TaggedSpectrum:
             ValueError: If the file lacks an array that `save` writes.
         """
         return cls(**archive.read(path, {field.name for field in fields(cls)}))
-
-
-def _deviations(plan: SpectrumPlan, lines: Tensor, other_sums: Tensor) -> Tensor:
-    """What aliases add to the lines, by the lines of the plan's replicate."""
-    design, (other, excess) = plan.design, plan.replicate
-    rows = {line: row for row, line in enumerate(plan.replicate_lines)}
-    deviations = []
-    for component, line in zip(plan.components, lines, strict=True):
-        ratio = other.scale(component) / design.scale(component)
-        # Turned to cosine phase, in which the lines of both designs are the same but for aliases.
-        replicated = other_sums[rows[other.line(component)]] * other.turn(component) * ratio
-        deviations.append((line * design.turn(component) - replicated) / excess)
-    return torch.stack(deviations)

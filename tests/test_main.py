@@ -11,7 +11,7 @@ from PIL import Image
 from captum_ssvep import TaggedSpectrum, digits
 from captum_ssvep.__main__ import main
 
-WRITTEN = {"spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png"}
+WRITTEN = {"spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png", "contrast.png"}
 
 
 @pytest.fixture

@@ -9,7 +9,12 @@ from matplotlib import pyplot as plt
 from PIL import Image, ImageSequence
 
 from captum_ssvep import TaggedSpectrum, TaggingDesign, grid, to_map
-from captum_ssvep.visualization import plot_spectrum, plot_stimulus, save_stimulus_gif
+from captum_ssvep.visualization import (
+    plot_contrast_response,
+    plot_spectrum,
+    plot_stimulus,
+    save_stimulus_gif,
+)
 
 matplotlib.use("Agg")
 
@@ -150,3 +155,47 @@ def test_four_parts_are_drawn():
     design = TaggingDesign.for_parts(4, max_order=2)
     _, axes = plot_stimulus(image, design, grid(image.shape, 2, 2))
     assert len(axes[-1].get_legend().get_texts()) == 4
+
+
+def test_contrast_curves_are_those_of_the_response():
+    spectrum = product_spectrum()
+    figure, ax = plot_contrast_response(spectrum, 1)
+    assert ax.get_figure() is figure
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["part 0", "part 1"]
+    for line in ax.get_lines():
+        contrasts, activation = line.get_data()
+        np.testing.assert_allclose(activation, 2 * 0.75 * contrasts, atol=1e-6)
+    assert "Contrast" in ax.get_xlabel()
+    assert "activation" in ax.get_ylabel()
+
+
+def test_the_contrast_surface_has_its_first_part_across():
+    series = TaggingDesign().contrasts[:, 0, None, None] * np.ones((1, 2))
+    spectrum = TaggedSpectrum.from_series(series, TaggingDesign())
+    figure, axes = plt.subplots()
+    drawn, ax = plot_contrast_response(spectrum, 0, (0, 1), ax=axes)
+    assert drawn is figure
+    assert ax is axes
+    # The activation is the first part's contrast: level lines run upwards.
+    figure.canvas.draw()
+    (filled,) = [c for c in ax.collections if hasattr(c, "levels")]
+    middle = filled.get_paths()[len(filled.levels) // 2].vertices
+    assert np.ptp(middle[:, 1]) == pytest.approx(0.5, abs=1e-6)
+    assert np.ptp(middle[:, 0]) < 0.1
+    assert ax.get_xlabel() == "Contrast of part 0"
+    assert ax.get_ylabel() == "Contrast of part 1"
+
+
+def test_grids_are_drawn_without_frequencies():
+    design = TaggingDesign.grid()
+    series = design.contrasts.prod(axis=1)[:, None, None] * np.array([[1.0, 2.0]])
+    spectrum = TaggedSpectrum.from_series(series, design, max_order=2)
+    _, ax = plot_spectrum(spectrum, 1)
+    names = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert names == ["f1", "f2", "2f1", "f1 + f2", "f1 - f2", "2f2"]
+    assert ax.get_xlabel() == "Component"
+    assert {t.get_text() for t in ax.get_legend().get_texts()} >= {"harmonics of f1"}
+    _, axes = plot_stimulus(torch.rand(1, 3, 8, 8), design)
+    assert axes[-1].get_xlabel() == "Frame"
+    assert axes[1].get_title() == "frame 3"
+    np.testing.assert_allclose(axes[-1].get_lines()[0].get_ydata(), design.contrasts[:, 0])
