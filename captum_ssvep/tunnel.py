@@ -17,7 +17,8 @@ from ._captum import (
     log_usage,
 )
 from .plan import SpectrumPlan, validate_statistic
-from .recording import Receiver, floating_tensors, undisturbed, validate_rows
+from .recording import Receiver, floating_tensors, validate_rows
+from .restoring import undisturbed
 from .sampling import ComponentSelection, Design
 from .statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
