@@ -24,6 +24,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
         exec(compile(block, str(README), "exec"), names)
     assert names["snr"].shape == (1, 512, 7, 7)
     assert names["spectrum"].mean.shape == (1, 512)
+    assert names["spectrum"].error((1, 1)).shape == (1, 512)
+    assert names["surface"].shape == (33, 33, 1, 512)
     assert (tmp_path / "snr.png").stat().st_size > 5000
     assert (tmp_path / "spectrum.npz").exists()
 
