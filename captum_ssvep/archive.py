@@ -57,7 +57,7 @@ def read(path: str | Path, names: set[str]) -> dict[str, Any]:
     return {
         "variance": None,
         **{name: torch.from_numpy(array) for name, array in fields.items()},
-        "design": DESIGNS[design.pop("kind")](**design),
+        "design": DESIGNS[design.pop("kind", "time")](**design),
         "components": tuple(map(Component, components)),
         "n_neighbors": int(n_neighbors),
         "neighbour_bins": tuple(neighbour_bins.tolist()),

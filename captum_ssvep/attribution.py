@@ -105,7 +105,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
             additional_forward_args (Any, optional): Further arguments of the forward function.
                 Tensors are repeated along dimension 0, one example each. Default: None
             feature_mask (Tensor or tuple[Tensor, ...], optional): Part of every element:
-                integers that broadcast to the input; ``p`` flickers at ``design.frequencies[p]``,
+                integers that broadcast to the input; ``p`` flickers at the design's tag ``p``,
                 -1 stays at full contrast. Default: left half 0, right half 1 of the last dimension
                 (all 0 for a design with one tag).
             attribute_to_layer_input (bool, optional): Read what goes into the layer. Default: False
@@ -207,9 +207,10 @@ class FrequencyTaggingAttribution(LayerAttribution):
                 with the batch first, as for the tokens of a ViT ``lambda x: x.mean(1)``.
                 Default: None
             estimate_error (bool, optional): Estimate by how much components of higher order falsify
-                these, for `TaggedSpectrum.error`. Runs further frames, for a grid those of the grid
-                with one more node per part, in time those of other phases: two to three times as
-                many in all, 114 instead of 49 for the default. Default: False
+                these, for `TaggedSpectrum.error`. Runs further frames: for a grid those of the grid
+                with one more node per part (61 instead of 25 for 5 x 5), in time those of other
+                phases (114 instead of 49 for the default, at most three times as many).
+                Default: False
 
         Returns:
             TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as in `attribute`.
@@ -253,15 +254,18 @@ class FrequencyTaggingAttribution(LayerAttribution):
             )
             recorder.record(frames, expand_forward_args(block_args, n_frames), receive)
 
+        def fit() -> int:
+            return frames_that_fit(
+                size.examples * recorder.bytes_per_row, stimulus.inputs[0].device
+            )
+
         with recorder:
             results = stream_spectra(
                 plan,
                 stimulus,
                 record,
                 size,
-                fit=lambda: frames_that_fit(
-                    size.examples * recorder.bytes_per_row, stimulus.inputs[0].device
-                ),
+                fit=fit if perturbations_per_eval is None else None,
                 describe=lambda index: f"the activations of layer {recorder.names[index]}",
                 pool=pool,
                 noise_std=noise_std,

@@ -83,16 +83,22 @@ class ChebyshevGrid(Design):
     def components(
         self, selection: ComponentSelection = "all", max_order: int = 4
     ) -> tuple[Component, ...]:
-        """As `Design.components`; refuses multiples that the nodes cannot tell from lower ones."""
+        """As `Design.components`, with multiples that the nodes tell from lower ones.
+
+        Groups hold the components to an order that the grid can read.
+
+        Raises:
+            ValueError: Also if a tuple holds a multiple that is not below the number of nodes.
+        """
         components = super().components(selection, max_order)
+        readable = tuple(c for c in components if max(map(abs, c)) < self.nodes)
+        if isinstance(selection, str) or len(readable) == len(components):
+            return readable
         highest = max(abs(multiple) for component in components for multiple in component)
-        if highest >= self.nodes:
-            raise ValueError(
-                f"Expected `components` with multiples below {self.nodes}, the nodes per part of "
-                f"the grid, but got {highest}; take `TaggingDesign.grid` with nodes={highest + 1}, "
-                f"or a `max_order` of {self.nodes - 1}"
-            )
-        return components
+        raise ValueError(
+            f"Expected `components` with multiples below {self.nodes}, the nodes per part of the "
+            f"grid, but got {highest}; take `TaggingDesign.grid` with nodes={highest + 1}"
+        )
 
     def line(self, component: Sequence[int]) -> Line:
         """The component without its signs: a grid reads sums and differences alike."""
@@ -108,9 +114,9 @@ class ChebyshevGrid(Design):
         """1: the Fourier sums are real."""
         return 1.0
 
-    def has_mirror(self, component: Sequence[int]) -> bool:
-        """True: below the number of nodes, no component is its own mirror image."""
-        return True
+    def power_share(self, component: Sequence[int]) -> float:
+        """1/2: below the number of nodes, no component is its own mirror image."""
+        return 0.5
 
     def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Phases in radians at which a part has the given contrasts: the arc cosine."""

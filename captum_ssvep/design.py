@@ -28,8 +28,7 @@ from .sampling import Design, Line, contrast_range, finite_floats
 Waveform = Literal["sine", "triangle"]
 DesignKind = Literal["auto", "grid", "time"]
 
-# Up to here no tags are as exact with as many frames (`benchmarks/accuracy.py`); beyond, grids grow
-# out of hand.
+# Beyond, grids grow out of hand (`benchmarks/accuracy.py`).
 MOST_PARTS_OF_A_GRID = 4
 
 
@@ -80,6 +79,8 @@ class TaggingDesign(Design):
     contrast: tuple[float, float] = (0.5, 1.0)
     waveform: Waveform = "sine"
     strict: bool = True
+
+    in_time = True
 
     def __post_init__(self) -> None:
         frequencies = finite_floats(self.frequencies, "frequencies")
@@ -135,10 +136,11 @@ class TaggingDesign(Design):
         ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
         record with tags that are collision-free to ``max_order``: of two tags those whose path
         visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
-        ``"auto"`` takes the grid for up to 4 parts, where it is more exact than tags with as many
-        frames; for more parts, where its ``nodes ** n_parts`` frames get out of hand, tags that are
-        collision-free to one order above ``max_order``, since aliases of the next order are what
-        makes the highest components inexact.
+        ``"auto"`` takes the grid for up to 4 parts: with two it is more exact than tags with as
+        many frames, with three and four it is so at order 3 and above and about as exact below.
+        For more parts, where its ``nodes ** n_parts`` frames get out of hand, and for triangle
+        waves it takes tags that are collision-free to one order above ``max_order``, since aliases
+        of the next order are what makes the highest components inexact.
 
         In time, one period lasts a second and is shown three times, so that two bins on
         either side of every component hold noise alone. The repeats show no new frame and cost
@@ -172,18 +174,21 @@ class TaggingDesign(Design):
             raise ValueError(
                 f"Expected `n_parts` and `max_order` of at least 1, but got {n_parts}, {max_order}"
             )
-        if kind not in ("auto", "grid", "time") or (kind, waveform) == ("grid", "triangle"):
+        if kind not in ("auto", "grid", "time"):
+            raise ValueError(f"Expected `kind` to be 'auto', 'grid' or 'time', but got {kind!r}")
+        if kind == "grid" and waveform != "sine":
             raise ValueError(
-                "Expected `kind` to be 'auto', 'grid' or 'time', and not 'grid' for a triangle "
-                f"wave, whose contrasts are not Chebyshev nodes, but got {kind!r}"
+                "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
+                f"sine, but got {waveform!r}; take kind='time'"
             )
         fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
         if kind == "grid" or (kind == "auto" and fits_grid):
             return cls.grid(n_parts, max_order + 1, contrast)
         order = max_order + (kind == "auto")
-        bins, period = collision_free_bins(n_parts, order)
-        if n_parts == 2:
-            bins, period = (order + 1, order + 2), 2 * (order + 1) * (order + 2)
+        bins: tuple[int, ...] = (order + 1, order + 2)
+        period = 2 * math.prod(bins)
+        if n_parts != 2:
+            bins, period = collision_free_bins(n_parts, order)
         return cls(
             frequencies=bins,
             sampling_rate=period,
@@ -295,9 +300,10 @@ class TaggingDesign(Design):
         sign = -1 if self.signed_bin(component) >= 0 else 1
         return cmath.exp(sign * 1j * self.angle(component))
 
-    def has_mirror(self, component: Sequence[int]) -> bool:
-        """False at the Nyquist line, which is its own mirror image, and at the mean's."""
-        return 0 < self.bin(component) < self.n_frames / 2
+    def power_share(self, component: Sequence[int]) -> float:
+        """Variance in a component over its squared amplitude: 1 at Nyquist, 0 at the mean's."""
+        line = self.bin(component)
+        return 0.0 if line == 0 else 1.0 if 2 * line == self.n_frames else 0.5
 
     def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Phases in radians at which a part has the given contrasts, 0 at the highest."""
@@ -322,7 +328,7 @@ class TaggingDesign(Design):
                 "Expected tags with whole cycles below the Nyquist frequency to estimate the error "
                 f"from other phases, but got {self.frequencies} with strict=False"
             )
-        shifts = alias_turning_phases(self.bins, self.n_frames)
+        shifts = alias_turning_phases(self.bins, self.n_frames, self.waveform == "triangle")
         phases = tuple(phase + shift for phase, shift in zip(self._phases, shifts, strict=True))
         return replace(self, phases=phases), math.sqrt(3)
 

@@ -63,11 +63,13 @@ class FourierSums:
         ordered = activations.permute(0, *(d + 1 for d in self._order))
         values = ordered.flatten(1).to(self._reference.dtype)
         by_example = values.view(len(values), len(self._largest), -1)
-        # Extremes of both signs: a norm or abs() would be twenty times slower or copy everything.
-        for extreme in (by_example.amax(dim=(0, 2)), -by_example.amin(dim=(0, 2))):
-            self._largest = torch.maximum(self._largest, extreme)
-        values = values - self._reference
         weights = self._weights[:, start : start + len(values)]
+        # Extremes of both signs: a norm or abs() would be twenty times slower or copy everything.
+        largest = torch.maximum(by_example.amax(dim=2), -by_example.amin(dim=2))
+        # Frames without a share are those of a replicate; their zeros still hand NaN and inf on.
+        counts = weights[-1, :, None] > 0
+        self._largest = torch.maximum(self._largest, (largest * counts).amax(dim=0))
+        values = values - self._reference
         self._sums.addmm_(weights, values)
         self._squares.addmv_(values.square_().T, weights[-1])
 

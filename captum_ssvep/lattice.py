@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .components import Component, integer_vectors
 
 # Aliases of longer norm than this many vectors can be listed for are not looked at.
-MOST_VECTORS = 300_000
+MOST_VECTORS = 1_000_000
 
 
 def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
@@ -125,7 +125,9 @@ def _greedy_bins(n_parts: int, max_order: int, n_frames: int) -> tuple[int, ...]
     return tuple(bins)
 
 
-def alias_turning_phases(bins: Sequence[int], n_frames: int) -> tuple[float, ...]:
+def alias_turning_phases(
+    bins: Sequence[int], n_frames: int, with_harmonics: bool = False
+) -> tuple[float, ...]:
     r"""Phases to add to the tags, so that most aliases turn by a third of a cycle.
 
     Shifted by :math:`\delta`, an alias ``a`` with :math:`a \cdot k = m N` turns by
@@ -133,6 +135,13 @@ def alias_turning_phases(bins: Sequence[int], n_frames: int) -> tuple[float, ...
     :math:`\delta = 2 \pi (s + t k / N) / 3`, thirds of a cycle and of a sample, that is
     :math:`2 \pi (a \cdot s + t m) / 3`. Of the integers ``s, t`` those are taken that turn
     most of the short aliases, which are the strong ones.
+
+    Args:
+        bins: Cycles of each tag in the record.
+        n_frames: Frames in the record.
+        with_harmonics (bool, optional): Whether aliases of a single tag count however long they
+            are, as for waves that are not sines and so have harmonics of their own.
+            Default: False
 
     Returns:
         tuple[float, ...]: One phase in radians per tag.
@@ -148,11 +157,15 @@ def alias_turning_phases(bins: Sequence[int], n_frames: int) -> tuple[float, ...
         norm -= 1
     vectors = integer_vectors(n_parts, norm)
     multiples = vectors @ np.asarray(bins)
-    aliases = (multiples % n_frames == 0) & vectors.any(axis=1)
-    vectors, periods = vectors[aliases], multiples[aliases] // n_frames
+    vectors = vectors[(multiples % n_frames == 0) & vectors.any(axis=1)]
+    strengths = 1.0 / np.abs(vectors).sum(axis=1) ** 4
+    if with_harmonics or not len(vectors):
+        single = np.diag([n_frames // math.gcd(k, n_frames) for k in bins])
+        vectors = np.concatenate([vectors, single])
+        strengths = np.concatenate([strengths, 1.0 / single.sum(axis=1) ** 2])
+    periods = vectors @ np.asarray(bins) // n_frames
     thirds = np.random.default_rng(0).integers(3, size=(256, n_parts + 1))
     turned = (vectors @ thirds[:, :-1].T + np.outer(periods, thirds[:, -1])) % 3 != 0
-    strengths = 1.0 / np.abs(vectors).sum(axis=1) ** 4
     best = thirds[np.argmax(strengths @ turned)]
     shifts = 2 * np.pi / 3 * (best[:-1] + best[-1] * np.asarray(bins) / n_frames)
     return tuple(shifts.tolist())

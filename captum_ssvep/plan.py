@@ -72,7 +72,7 @@ class SpectrumPlan:
         warn_of_collisions(design, wanted)
         if not 0 <= noise_std < math.inf:
             raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
-        if noise_std and not isinstance(design, TaggingDesign):
+        if noise_std and not design.in_time:
             raise ValueError(
                 f"Expected a design in time for `noise_std`, but got a {design}, which has no "
                 "lines besides its components to measure noise at; take `TaggingDesign()`, or "
@@ -166,11 +166,8 @@ def neighbours_of(
     design: Design,
     n_neighbors: int,
 ) -> tuple[int, ...]:
-    """Noise bins of a component, free of all others that are read and of those to order 4.
-
-    None where none are asked for, and in a design without time, which has no lines in between.
-    """
-    if not n_neighbors or not isinstance(design, TaggingDesign):
+    """Noise bins of a component, free of all others that are read and of those to order 4."""
+    if not n_neighbors:
         return ()
     return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
 
@@ -183,8 +180,8 @@ def validate_statistic(statistic: Statistic, design: Design | None) -> None:
     Raises:
         ValueError: If the design is not one in time.
     """
-    has_neighbours = design is None or isinstance(design, TaggingDesign)
-    if statistic in ("baseline_corrected", "zscore") and not has_neighbours:
+    in_time = design is None or design.in_time
+    if statistic in ("baseline_corrected", "zscore") and not in_time:
         raise ValueError(
             f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
             "no neighbouring lines to compare a component with; take 'snr' or 'amplitude', or "

@@ -104,10 +104,10 @@ class LayerRecorder:
         """
         self._begin(len(inputs[0]), receive)
         if self._expected is None:
-            with _largest_activation() as largest:
+            with _largest_activation(inputs) as largest:
                 run_forward(self.forward_func, inputs, forward_args)
             self._expected = self._count_calls()
-            self.bytes_per_row = -(-largest[0] // self._n_rows)
+            self.bytes_per_row = max(1, largest[0] // self._n_rows)
         else:
             with suppress(_EarlyExit):
                 run_forward(self.forward_func, inputs, forward_args)
@@ -188,19 +188,22 @@ class LayerRecorder:
 
 
 @contextmanager
-def _largest_activation() -> Iterator[list[int]]:
-    """Bytes of the largest tensor that a module gives, in a list of one."""
-    largest = [1]
+def _largest_activation(inputs: tuple[Tensor, ...]) -> Iterator[list[int]]:
+    """Bytes of the largest tensor among the inputs and what modules give, in a list of one."""
+    largest = [max(map(_n_bytes, inputs))]
 
     def measure(module: nn.Module, args: Any, output: Any) -> None:
-        sizes = [tensor.nbytes for tensor in floating_tensors(output)]
-        largest[0] = max([*largest, *sizes])
+        largest[0] = max([*largest, *map(_n_bytes, floating_tensors(output))])
 
     handle = nn.modules.module.register_module_forward_hook(measure)
     try:
         yield largest
     finally:
         handle.remove()
+
+
+def _n_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()  # which, other than nbytes, sparse ones have
 
 
 def validate_rows(tensors: tuple[Tensor, ...], n_rows: int, source: str) -> None:

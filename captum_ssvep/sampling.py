@@ -33,6 +33,8 @@ class Design(ABC):
     """
 
     contrast: tuple[float, float]
+    # Whether the frames follow each other, with lines between those of the components.
+    in_time = False
 
     @property
     @abstractmethod
@@ -67,8 +69,11 @@ class Design(ABC):
         """Factor that makes a memoryless network's Fourier sum real, with the answer's sign."""
 
     @abstractmethod
-    def has_mirror(self, component: Sequence[int]) -> bool:
-        """Whether an equal line of opposite sign holds the other half of the component's power."""
+    def power_share(self, component: Sequence[int]) -> float:
+        """Variance in a component over its squared amplitude.
+
+        1/2, as of any wave; 1 at a line which is its own mirror image, 0 at that of the mean.
+        """
 
     @abstractmethod
     def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,7 +89,13 @@ class Design(ABC):
 
     def scale(self, component: Sequence[int]) -> float:
         """Factor from a Fourier sum to the peak amplitude."""
-        return (2 if self.has_mirror(component) else 1) / self.n_frames
+        return (2 if self.power_share(component) == 0.5 else 1) / self.n_frames
+
+    def neighbours(
+        self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
+    ) -> tuple[int, ...]:
+        """Lines around a component's that hold no component: its noise. None without time."""
+        return ()
 
     def collisions(
         self, components: Sequence[Component]
@@ -159,7 +170,9 @@ def merge_equal_frames(
     _, first, shown = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     merged = np.zeros((len(weights), len(first)), dtype=np.complex128)
     np.add.at(merged.T, shown.reshape(-1), weights.T)
-    merged[np.abs(merged) < 1e-12 * np.abs(weights).sum(axis=1, keepdims=True)] = 0
+    rounding = 1e-12 * np.abs(weights).sum(axis=1, keepdims=True)
+    for values in (merged.real, merged.imag):
+        values[np.abs(values) < rounding] = 0
     return contrasts[first], merged
 
 

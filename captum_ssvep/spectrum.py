@@ -17,7 +17,7 @@ from .components import Component, in_group
 from .fourier import FourierSums
 from .plan import SpectrumPlan, neighbours_of, validate_statistic, warn_of_collisions
 from .response import response_surface
-from .sampling import ComponentSelection, Design
+from .sampling import ComponentSelection, Design, Line
 from .statistics import Reduction, Statistic
 
 
@@ -188,12 +188,19 @@ class TaggedSpectrum:
         cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
 
         Raises:
-            ValueError: If the spectrum was computed without ``estimate_error=True``.
+            ValueError: If the spectrum was computed without ``estimate_error=True``, or the
+                component's line is its own mirror image, which turns with the aliases.
         """
         if self.deviations is None:
             raise ValueError(
                 "Expected a spectrum with estimated errors, but got one without; compute it with "
                 "`spectrum(..., estimate_error=True)`, which runs the frames of a second design"
+            )
+        if self.design.power_share(component) == 1:
+            raise ValueError(
+                f"Expected a component below the Nyquist frequency, but {Component(component)} "
+                "lies on it, where its mirror image cannot be told from an alias; take another "
+                "number of frames"
             )
         line = self._line(component) * self.design.turn(component)
         aliases = self.deviations[self._row(component)].abs().square() - line.imag.square()
@@ -206,7 +213,7 @@ class TaggedSpectrum:
         r"""The activation as a function of the contrast of one part or of several.
 
         What remains of the response when it is averaged over the flicker of all other parts, up to
-        the components that the spectrum holds:
+        the components that the spectrum holds; of several on one line the lowest order counts:
 
         .. math:: r(c) = \overline{r} + \sum_n C_n \prod_i \cos(n_i \theta(c_i))
 
@@ -239,8 +246,8 @@ class TaggedSpectrum:
                     [0.3750, 0.5625, 0.7500],
                     [0.5000, 0.7500, 1.0000]], dtype=torch.float64)
         """
-        wanted = tuple(parts) if isinstance(parts, Sequence) else (parts,)
-        held = [c for c in self.components if set(c.parts) <= set(wanted)]
+        wanted = (int(parts),) if isinstance(parts, (int, np.integer)) else tuple(map(int, parts))
+        held = [c for c in self._apart if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
         if not held or not known.issuperset(wanted) or len(set(wanted)) < len(wanted):
             raise ValueError(
@@ -254,6 +261,19 @@ class TaggedSpectrum:
         phases = self.design.phase_of(contrasts)
         surface = response_surface(self.mean, coefficients, wanted, phases)
         return torch.from_numpy(contrasts).to(self.mean), surface
+
+    @property
+    def _apart(self) -> list[Component]:
+        """The components without those on the line of the mean or of one of lower order."""
+        first: dict[Line, tuple[int, ...]] = {}
+        for component in sorted(self.components, key=lambda c: c.order):
+            first.setdefault(self.design.line(component), tuple(map(abs, component)))
+        return [
+            component
+            for component in self.components
+            if self.design.power_share(component)
+            and first[self.design.line(component)] == tuple(map(abs, component))
+        ]
 
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
@@ -329,11 +349,7 @@ class TaggedSpectrum:
                 "Expected a spectrum with its variance, but this is a sum of spectra, which does "
                 "not determine it; take shares before summing"
             )
-        # A line at the Nyquist frequency has no mirror image that holds the other half of its
-        # power; one at zero holds the mean, which does not vary.
-        halving = 2 if self.design.has_mirror(component) else 1
-        varies = self.design.line(component) != 0
-        power = self.amplitude(component).square() / halving * varies
+        power = self.amplitude(component).square() * self.design.power_share(component)
         return statistics.variance_share(power, self.variance, self._broadcast_floor)
 
     def _row(self, component: Sequence[int]) -> int:

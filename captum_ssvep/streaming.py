@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,7 @@ Record = Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
 
 
 # glibc gives larger blocks back to the system at once, and faulting them in again for every pass
-# takes a fifth of the time of a ResNet-18 (`benchmarks/speed.py`).
+# makes a ResNet-18 slower by 12 to 33 % (`benchmarks/speed.py`, all frames in one pass).
 CPU_BYTES = 32 * 2**20
 # Inputs, outputs, shortcuts and workspace, all as large as the largest activation.
 LIVE_ACTIVATIONS = 8
@@ -40,11 +41,11 @@ class PassSize:
     """How many frames and examples go through the network at once.
 
     Args:
-        frames: Frames of each example; None for as many as `frames_that_fit`.
+        frames: Most frames of each example.
         examples: Examples of the batch.
     """
 
-    frames: int | None
+    frames: int
     examples: int
 
     @classmethod
@@ -62,10 +63,9 @@ class PassSize:
             ):
                 raise ValueError(f"Expected `{label}` to be a positive integer, but got {value!r}")
         if max_rows is None:
-            return cls(n_frames, n_examples)
+            return cls(n_frames or sys.maxsize, n_examples)
         examples = min(max_rows, n_examples)
-        frames = max_rows // examples
-        return cls(frames if n_frames is None else min(n_frames, frames), examples)
+        return cls(min(n_frames or sys.maxsize, max_rows // examples), examples)
 
 
 def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
@@ -82,6 +82,8 @@ def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        # What PyTorch holds in reserve is free to it.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return max(1, free // (LIVE_ACTIVATIONS * bytes_per_frame))
     return max(1, CPU_BYTES // bytes_per_frame)
 
@@ -92,8 +94,8 @@ def stream_spectra(
     record: Record,
     size: PassSize,
     *,
-    fit: Callable[[], int] = lambda: 1,
     describe: Callable[[int], str],
+    fit: Callable[[], int] | None = None,
     pool: Callable[[Tensor], Tensor] | None = None,
     noise_std: float = 0.0,
     seed: int = 0,
@@ -106,8 +108,8 @@ def stream_spectra(
         stimulus: What flickers.
         record: Runs the network.
         size: Frames and examples in a pass.
-        fit: Frames that fit into a pass where ``size`` leaves that open, asked after the first.
         describe: What a receiver's index stands for, for messages.
+        fit: Frames that suit the memory, asked after the first. Default: those of ``size``
         pool: Applied to every recorded tensor. Default: nothing
         noise_std: Standard deviation of noise on the frames. Default: 0.0
         seed: Of that noise. Default: 0
@@ -127,9 +129,7 @@ def stream_spectra(
             block = stimulus.examples(rows)
             noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
             show = partial(record, rows)
-            blocks.append(
-                _stream_block(plan, block, show, lambda: size.frames or fit(), pool, noise, bar)
-            )
+            blocks.append(_stream_block(plan, block, show, size.frames, fit, pool, noise, bar))
     for index, block_sums in enumerate(zip(*blocks, strict=True)):
         if not all(sums.is_finite for block in block_sums for sums in block):
             raise ValueError(
@@ -146,7 +146,8 @@ def _stream_block(
     plan: SpectrumPlan,
     stimulus: Stimulus,
     show: Callable[[tuple[Tensor, ...], int, Receiver], None],
-    frames_per_pass: Callable[[], int],
+    frames_per_pass: int,
+    fit: Callable[[], int] | None,
     pool: Callable[[Tensor], Tensor] | None,
     noise: FrameNoise | None,
     bar: tqdm[Any],
@@ -179,7 +180,9 @@ def _stream_block(
             noise.add_to(frames)
         show(frames, stop - start, partial(add, start, stop - start))
         bar.update(len(frames[0]))
-        start, stop = stop, min(stop + frames_per_pass(), len(contrasts))
+        if start == 0 and fit:
+            frames_per_pass = min(frames_per_pass, fit())
+        start, stop = stop, min(stop + frames_per_pass, len(contrasts))
     return [tensor_sums for _, tensor_sums in sorted(sums.items())]
 
 

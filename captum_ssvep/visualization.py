@@ -251,13 +251,16 @@ def plot_contrast_response(
     figure = ax.get_figure()
     ax.set_title(f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}")
     if parts is None:
-        for part in range(spectrum.design.n_parts):
+        answered = {c.parts[0] for c in spectrum.components if c.is_harmonic}
+        for part in sorted(answered):
             contrasts, response = spectrum.contrast_response(part)
             curve = response.movedim(0, -1)[index].cpu()
             ax.plot(contrasts.cpu(), curve, color=_part_color(part), label=f"part {part}")
         ax.set(xlabel="Contrast of the part", ylabel="Mean activation")
         ax.legend(frameon=False)
         return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+    if np.size(parts) != 2:
+        raise ValueError(f"Expected `parts` to be two for a surface, but got {parts}")
     contrasts, response = spectrum.contrast_response(parts)
     levels, surface = contrasts.cpu(), response.movedim((0, 1), (-2, -1))[index].cpu()
     # Rows of a picture are the vertical axis: the second part's contrast.

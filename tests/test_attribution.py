@@ -273,6 +273,37 @@ def test_rows_per_pass_are_limited(limits, largest):
     assert max(rows) == largest
 
 
+@pytest.mark.parametrize(
+    ("n_examples", "limits", "rows"),
+    [
+        (1, {}, [1, 32, 16]),
+        (2, {}, [2, 32, 32, 32]),
+        (1, dict(internal_batch_size=100), [1, 32, 16]),
+        (1, dict(internal_batch_size=20), [1, 20, 20, 8]),
+        (1, dict(perturbations_per_eval=40), [1, 40, 8]),
+    ],
+)
+def test_passes_suit_the_largest_activation(n_examples, limits, rows):
+    """1 MiB a frame, of 32 MiB."""
+    model, seen = nn.Sequential(nn.Conv2d(3, 64, 1), nn.AvgPool2d(64)).eval(), []
+    model[0].register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    FrequencyTaggingAttribution(model, "1").attribute(torch.rand(n_examples, 3, 64, 64), **limits)
+    assert seen == rows
+
+
+def test_sparse_activations_elsewhere_do_no_harm():
+    class Sparse(nn.Module):
+        def forward(self, x):
+            return x.to_sparse()
+
+    class Dense(nn.Module):
+        def forward(self, x):
+            return x.to_dense()
+
+    model = nn.Sequential(nn.Linear(4, 3), Sparse(), Dense(), nn.ReLU()).eval()
+    assert FrequencyTaggingAttribution(model, "3").attribute(torch.rand(2, 4)).shape == (2, 3)
+
+
 def test_channels_last_models_give_the_same():
     model, image = convolutional(), torch.rand(2, 3, 8, 8)
     expected = FrequencyTaggingAttribution(model, "1").spectrum(image)

@@ -146,3 +146,11 @@ def test_numbers_of_any_kind_are_taken(kind):
 def test_designs_compare_by_value():
     assert TaggingDesign() == TaggingDesign(frequencies=[6, 7.5], phases=[0, 0])
     assert TaggingDesign() != TaggingDesign(phases=math.pi / 2)
+
+
+@pytest.mark.parametrize("max_order", range(1, 9))
+def test_two_tags_visit_the_padua_points(max_order):
+    """As many points as polynomials of one degree more have coefficients."""
+    design = TaggingDesign.for_parts(2, max_order, kind="time")
+    assert design.collision_free_order == max_order
+    assert design.n_distinct_frames == (max_order + 2) * (max_order + 3) // 2

@@ -217,3 +217,24 @@ def test_parts_have_to_differ_and_to_be_in_the_spectrum(design, components, part
 def test_there_has_to_be_a_contrast():
     with pytest.raises(ValueError, match="`n_contrasts` of at least 1, but got 0"):
         spectrum_of(product, grid()).contrast_response(0, n_contrasts=0)
+
+
+@pytest.mark.parametrize("design", [TaggingDesign(), grid()], ids=str)
+def test_parts_may_be_numpy_integers_and_arrays(design):
+    spectrum = spectrum_of(product, design)
+    expected = spectrum.contrast_response((0, 1))[1]
+    assert torch.equal(spectrum.contrast_response(np.array([0, 1]))[1], expected)
+    assert torch.equal(spectrum.contrast_response(np.int64(1))[1], spectrum.contrast_response(1)[1])
+
+
+def test_a_line_counts_once_and_the_mean_not_at_all():
+    """In this record 2 f1 - f2 lies on the mean, and 2 f1 on f2."""
+    design = TaggingDesign((5, 10), 40, 40, phases=math.pi / 2, contrast=(-1, 1))
+    series = 5 + design.contrasts.sum(axis=1)
+    with pytest.warns(UserWarning, match="share a line"):
+        spectrum = TaggedSpectrum.from_series(
+            series[:, None], design, components=[(2, -1), (2, 0), (1, 0), (0, 1)]
+        )
+    contrasts, surface = spectrum.contrast_response((0, 1), n_contrasts=5)
+    expected = 5 + contrasts[:, None] + contrasts[None]
+    torch.testing.assert_close(surface[..., 0], expected, rtol=0, atol=1e-12)
