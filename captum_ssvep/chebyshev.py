@@ -63,7 +63,7 @@ class ChebyshevGrid(Design):
         return int(self.nodes**self.n_parts)
 
     @cached_property
-    def _phases(self) -> NDArray[np.float64]:
+    def _angles(self) -> NDArray[np.float64]:
         """Phase of each part in each frame, shape ``(n_frames, n_parts)``."""
         nodes = np.pi * (2 * np.arange(self.nodes) + 1) / (2 * self.nodes)
         return np.array(list(itertools.product(nodes, repeat=self.n_parts)))
@@ -72,7 +72,7 @@ class ChebyshevGrid(Design):
     def contrasts(self) -> NDArray[np.float64]:
         """Contrast of each part in each frame, shape ``(n_frames, n_parts)``."""
         low, high = self.contrast
-        contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * np.cos(self._phases)
+        contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * np.cos(self._angles)
         return contrasts
 
     @property
@@ -107,7 +107,7 @@ class ChebyshevGrid(Design):
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
         """Products of cosines, shape ``(len(lines), n_frames)``."""
         multiples = np.reshape(lines, (-1, 1, self.n_parts))
-        weights: NDArray[np.complex128] = np.cos(multiples * self._phases).prod(axis=2) + 0j
+        weights: NDArray[np.complex128] = np.cos(multiples * self._angles).prod(axis=2) + 0j
         return weights
 
     def turn(self, component: Sequence[int]) -> complex:

@@ -136,8 +136,8 @@ class TaggingDesign(Design):
         ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
         record with tags that are collision-free to ``max_order``: of two tags those whose path
         visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
-        ``"auto"`` takes the grid for up to 4 parts: with two it is more exact than tags with as
-        many frames, with three and four it is so at order 3 and above and about as exact below.
+        ``"auto"`` takes the grid for up to 4 parts: with two and four it is more exact than tags
+        with as many frames, with three it is so at orders 3 and 4, and less exact at order 2.
         For more parts, where its ``nodes ** n_parts`` frames get out of hand, and for triangle
         waves it takes tags that are collision-free to one order above ``max_order``, since aliases
         of the next order are what makes the highest components inexact.

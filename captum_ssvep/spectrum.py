@@ -184,8 +184,8 @@ class TaggedSpectrum:
         error too; elsewhere the coefficient's is smaller. Not included are rounding, which is
         `floor`, and how much images differ.
 
-        A root mean square over the neurons of a layer is right within a factor of 2 in 9 of 10
-        cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
+        With sine waves, a root mean square over the neurons of a layer is right within a factor of
+        2 in 9 of 10 cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
 
         Raises:
             ValueError: If the spectrum was computed without ``estimate_error=True``, or the
