@@ -127,8 +127,9 @@ class ChebyshevGrid(Design):
         return ChebyshevGrid(self.n_parts, self.nodes + 1, self.contrast), 1.0
 
     def __str__(self) -> str:
-        size = " x ".join([str(self.nodes)] * self.n_parts)
-        return f"{size} grid"
+        if self.n_parts == 1:
+            return f"grid of {self.nodes} nodes"
+        return " x ".join([str(self.nodes)] * self.n_parts) + " grid"
 
 
 def arc_cosine(

@@ -67,7 +67,7 @@ class SpectrumPlan:
             ValueError, TypeError: If the components do not fit the design, ``noise_std`` is
                 negative or not finite, or noise comes with a grid or an estimate of the error.
         """
-        design = design or TaggingDesign()
+        design = chosen_design(design)
         wanted = design.components(components, max_order)
         warn_of_collisions(design, wanted)
         if not 0 <= noise_std < math.inf:
@@ -160,6 +160,22 @@ class SpectrumPlan:
         return lines, neighbours, deviations
 
 
+def chosen_design(design: Design | None) -> Design:
+    """The user's design, or the paper's.
+
+    Raises:
+        TypeError: If it is no design.
+    """
+    if design is None:
+        return TaggingDesign()
+    if not isinstance(design, Design):
+        raise TypeError(
+            "Expected `design` to be a design, as `TaggingDesign()` or `TaggingDesign.grid()`, but "
+            f"got {design!r}"
+        )
+    return design
+
+
 def neighbours_of(
     component: Sequence[int],
     components: Sequence[Component],
@@ -180,8 +196,8 @@ def validate_statistic(statistic: Statistic, design: Design | None) -> None:
     Raises:
         ValueError: If the design is not one in time.
     """
-    in_time = design is None or design.in_time
-    if statistic in ("baseline_corrected", "zscore") and not in_time:
+    design = chosen_design(design)
+    if statistic in ("baseline_corrected", "zscore") and not design.in_time:
         raise ValueError(
             f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
             "no neighbouring lines to compare a component with; take 'snr' or 'amplitude', or "

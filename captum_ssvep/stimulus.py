@@ -300,7 +300,7 @@ def _default_mask(tensor: Tensor, design: Design, name: str) -> Tensor:
         return torch.zeros([1] * tensor.dim(), dtype=torch.long, device=tensor.device)
     if design.n_parts > 2:
         raise ValueError(
-            f"Expected `{name}` for a design with {design.n_parts} tags, but got None, which "
+            f"Expected `{name}` for a design with {design.n_parts} parts, but got None, which "
             "means left half and right half; `stimulus.grid` makes masks with more parts"
         )
     return halves(tensor.shape).to(tensor.device)
@@ -349,13 +349,13 @@ def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> Non
             continue
         unknown, empty = sorted(present - expected), sorted(expected - present)
         raise ValueError(
-            f"Expected the ids of `{name}` to be 0 to {design.n_parts - 1}, one per tag, or "
+            f"Expected the ids of `{name}` to be 0 to {design.n_parts - 1}, one per part, or "
             f"-1 where nothing flickers, but got "
             + " and ".join(
-                ([f"ids {unknown} without a tag"] if unknown else [])
-                + ([f"tags {empty} without a pixel"] if empty else [])
+                ([f"ids {unknown} that the design lacks"] if unknown else [])
+                + ([f"parts {empty} without a pixel"] if empty else [])
             )
-            + "; `TaggingDesign.for_parts` makes designs with any number of tags"
+            + "; `TaggingDesign.for_parts` makes designs with any number of parts"
         )
 
 

@@ -71,6 +71,7 @@ def test_grids_compare_by_value_and_name_themselves():
     assert grid() == grid(2, np.int64(5), [0.5, 1])
     assert grid() != grid(nodes=6)
     assert str(grid(3, 4)) == "4 x 4 x 4 grid"
+    assert str(grid(1, 4)) == "grid of 4 nodes"
     spectrum = spectrum_of(lambda x, y: x * y, grid())
     assert "20 components to order 4, 5 x 5 grid, shape (1,)" in repr(spectrum)
     assert grid().title((1, -1)) == "f1 - f2"
@@ -368,7 +369,7 @@ REFUSED_CALLS = {
     "zscore": (dict(statistic="zscore"), "design in time for statistic='zscore'"),
     "baseline": (dict(statistic="baseline_corrected"), "no neighbouring lines"),
     "component": (dict(components=[(5, 0)]), "multiples below 5"),
-    "parts": (dict(feature_mask=THIRDS), r"ids \[2\] without a tag"),
+    "parts": (dict(feature_mask=THIRDS), r"ids \[2\] that the design lacks"),
 }
 
 

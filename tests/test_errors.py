@@ -98,17 +98,17 @@ BAD_CALLS = {
     "mask id": (
         dict(feature_mask=torch.tensor([0, 1, 2, 0, 0, 0, 0, 0])),
         ValueError,
-        r"ids \[2\] without a tag",
+        r"ids \[2\] that the design lacks",
     ),
     "mask id below -1": (
         dict(feature_mask=torch.tensor([0, 1, -2, 0, 0, 0, 0, 0])),
         ValueError,
-        r"ids \[-2\] without a tag",
+        r"ids \[-2\] that the design lacks",
     ),
     "tag without pixel": (
         dict(feature_mask=torch.zeros(1, 1, 8, 8, dtype=torch.int)),
         ValueError,
-        r"tags \[1\] without a pixel",
+        r"parts \[1\] without a pixel",
     ),
     "float mask": (dict(feature_mask=IMAGE), TypeError, "integer tensor.*float32"),
     "mask shape": (
@@ -175,8 +175,9 @@ BAD_CALLS = {
     "mask of one example": (
         dict(feature_mask=torch.stack([torch.arange(8) % 2, torch.zeros(8)]).int()[:, None, None]),
         ValueError,
-        r"tags \[1\] without a pixel",
+        r"parts \[1\] without a pixel",
     ),
+    "no design": (dict(design=TaggingDesign.grid), TypeError, "to be a design, as `TaggingDesign"),
     "frames per pass": (dict(perturbations_per_eval=0), ValueError, "positive integer, but got 0"),
     "rows per pass": (dict(internal_batch_size=-1), ValueError, "positive integer, but got -1"),
 }
