@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .components import Component
+from .sampling import Design, Line
 
 
 def response_surface(
@@ -51,3 +52,23 @@ def response_surface(
         strength = n_lines * torch.stack(equal).mean(dim=0)
         surface += torch.tensordot(torch.from_numpy(shape).to(mean), strength, dims=0)
     return surface
+
+
+def without_shared_lines(components: Sequence[Component], design: Design) -> list[Component]:
+    """Components, without those on the line of the mean or of one of lower order.
+
+    Examples::
+
+        >>> from captum_ssvep import TaggingDesign
+        >>> without_shared_lines([Component((5, 0)), Component((0, 4))], TaggingDesign())
+        [Component(4f2)]
+    """
+    first: dict[Line, tuple[int, ...]] = {}
+    for component in sorted(components, key=lambda c: c.order):
+        first.setdefault(design.line(component), tuple(map(abs, component)))
+    return [
+        component
+        for component in components
+        if design.power_share(component)
+        and first[design.line(component)] == tuple(map(abs, component))
+    ]

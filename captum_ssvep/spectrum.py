@@ -16,8 +16,8 @@ from . import archive, statistics
 from .components import Component, in_group
 from .fourier import FourierSums
 from .plan import SpectrumPlan, neighbours_of, validate_statistic, warn_of_collisions
-from .response import response_surface
-from .sampling import ComponentSelection, Design, Line
+from .response import response_surface, without_shared_lines
+from .sampling import ComponentSelection, Design
 from .statistics import Reduction, Statistic
 
 
@@ -247,7 +247,8 @@ class TaggedSpectrum:
                     [0.5000, 0.7500, 1.0000]], dtype=torch.float64)
         """
         wanted = (int(parts),) if isinstance(parts, (int, np.integer)) else tuple(map(int, parts))
-        held = [c for c in self._apart if set(c.parts) <= set(wanted)]
+        apart = without_shared_lines(self.components, self.design)
+        held = [c for c in apart if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
         if not held or not known.issuperset(wanted) or len(set(wanted)) < len(wanted):
             raise ValueError(
@@ -261,19 +262,6 @@ class TaggedSpectrum:
         phases = self.design.phase_of(contrasts)
         surface = response_surface(self.mean, coefficients, wanted, phases)
         return torch.from_numpy(contrasts).to(self.mean), surface
-
-    @property
-    def _apart(self) -> list[Component]:
-        """The components without those on the line of the mean or of one of lower order."""
-        first: dict[Line, tuple[int, ...]] = {}
-        for component in sorted(self.components, key=lambda c: c.order):
-            first.setdefault(self.design.line(component), tuple(map(abs, component)))
-        return [
-            component
-            for component in self.components
-            if self.design.power_share(component)
-            and first[self.design.line(component)] == tuple(map(abs, component))
-        ]
 
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""

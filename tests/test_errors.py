@@ -116,7 +116,7 @@ BAD_CALLS = {
         ValueError,
         r"`feature_mask` to broadcast.*\(2, 3, 8, 8\).*\(1, 1, 8, 7\)",
     ),
-    "no mask for four parts": (dict(design=FOUR), ValueError, "`feature_mask`.*4 tags"),
+    "no mask for four parts": (dict(design=FOUR), ValueError, "`feature_mask`.*4 parts"),
     "masks per input": (
         dict(feature_mask=(torch.zeros(8), torch.zeros(8))),
         ValueError,
