@@ -1,15 +1,18 @@
-"""Spectra as files: ``.npz`` archives of plain arrays, readable without this package."""
+"""Results as files: ``.npz`` archives of plain arrays, readable without this package."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .chebyshev import ChebyshevGrid
@@ -22,6 +25,64 @@ DESIGNS: dict[str, type[Design]] = {"time": TaggingDesign, "grid": ChebyshevGrid
 OPTIONAL = frozenset({"variance", "deviations"})
 
 
+def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an archive, whole or not at all: a killed process leaves the old file."""
+    unfinished = Path(f"{path}.unfinished")
+    with unfinished.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def load_arrays(path: str | Path, required: set[str], writer: str) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an archive.
+
+    Args:
+        path: Of the file.
+        required: Names that it has to hold.
+        writer: What writes such files, for messages.
+
+    Raises:
+        ValueError: If the file is damaged, or lacks a name.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive}
+    except (
+        AttributeError,
+        BadZipFile,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not the file's fault
+            raise
+        raise ValueError(
+            f"Expected a file written by {writer}, but {path} is none, or damaged ({error})"
+        ) from None
+    missing = required - set(arrays)
+    if missing:
+        raise ValueError(
+            f"Expected a file written by {writer}, but {path} lacks {', '.join(sorted(missing))}"
+        )
+    return arrays
+
+
+def encode_design(design: Design) -> dict[str, Any]:
+    """A design as JSON takes it."""
+    (kind,) = (kind for kind, made in DESIGNS.items() if isinstance(design, made))
+    return {"kind": kind, **asdict(design)}  # type: ignore[call-overload]
+
+
+def decode_design(encoded: Mapping[str, Any]) -> Design:
+    """The design that was encoded."""
+    values = dict(encoded)
+    return DESIGNS[values.pop("kind", "time")](**values)
+
+
 def write(path: str | Path, fields: Mapping[str, Any]) -> None:
     """Write the fields of a spectrum: tensors, integers, and a design as JSON."""
     arrays: dict[str, Any] = {}
@@ -29,35 +90,27 @@ def write(path: str | Path, fields: Mapping[str, Any]) -> None:
         if isinstance(value, Tensor):
             arrays[name] = value.cpu().numpy()
         elif isinstance(value, Design):
-            (kind,) = (kind for kind, made in DESIGNS.items() if isinstance(value, made))
-            arrays[name] = np.array(json.dumps({"kind": kind, **asdict(value)}))  # type: ignore[call-overload]
+            arrays[name] = np.array(json.dumps(encode_design(value)))
         elif value is not None:
             arrays[name] = np.array(value, dtype=np.int64)
-    with Path(path).open("wb") as file:
-        np.savez(file, **arrays)
+    save_arrays(path, arrays)
 
 
 def read(path: str | Path, names: set[str]) -> dict[str, Any]:
     """Read the fields of a spectrum, to the CPU.
 
     Raises:
-        ValueError: If the file lacks one of the names.
+        ValueError: If the file is damaged, or lacks one of the names.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        missing = names - OPTIONAL - set(archive)
-        if missing:
-            raise ValueError(
-                f"Expected a file written by `TaggedSpectrum.save`, but {path} lacks "
-                f"{', '.join(sorted(missing))}"
-            )
-        fields: dict[str, Any] = {name: archive[name] for name in names & set(archive)}
-    design = json.loads(str(fields.pop("design")))
+    arrays = load_arrays(path, names - OPTIONAL, "`TaggedSpectrum.save`")
+    fields: dict[str, Any] = {name: arrays[name] for name in names & set(arrays)}
+    design = decode_design(json.loads(str(fields.pop("design"))))
     components = fields.pop("components").tolist()
     n_neighbors, neighbour_bins = fields.pop("n_neighbors"), fields.pop("neighbour_bins")
     return {
         "variance": None,
         **{name: torch.from_numpy(array) for name, array in fields.items()},
-        "design": DESIGNS[design.pop("kind", "time")](**design),
+        "design": design,
         "components": tuple(map(Component, components)),
         "n_neighbors": int(n_neighbors),
         "neighbour_bins": tuple(neighbour_bins.tolist()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ ForwardFunction = Callable[..., Any]
 Receiver = Callable[[int, tuple[Tensor, ...]], None]
 
 
-class _EarlyExit(BaseException):
+class EarlyExit(BaseException):
     """Every recorded layer has fired; not an Exception, so that no model code swallows it."""
 
 
@@ -62,11 +63,11 @@ class LayerRecorder:
     ) -> None:
         self.forward_func = forward_func
         self.layer_inputs = layer_inputs
-        self.root = _root_module(forward_func)
+        self.root = root_module(forward_func)
         if not layers:
             raise ValueError("Expected `layer` to hold at least one layer, but got an empty list")
-        self.layers = [_resolve(layer, self.root) for layer in layers]
-        self.names = [_name(layer, self.root) for layer in self.layers]
+        self.layers = [resolve_layer(layer, self.root) for layer in layers]
+        self.names = [repr(_name(layer, self.root)) for layer in self.layers]
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
         # Bytes of the largest activation in the complete forward, per row of the batch.
         self.bytes_per_row = 1
@@ -109,7 +110,7 @@ class LayerRecorder:
             self._expected = self._count_calls()
             self.bytes_per_row = max(1, largest[0] // self._n_rows)
         else:
-            with suppress(_EarlyExit):
+            with suppress(EarlyExit):
                 run_forward(self.forward_func, inputs, forward_args)
         for index, held in enumerate(self._held):
             if held:
@@ -173,7 +174,7 @@ class LayerRecorder:
             elif self._calls[index][device] == self._expected[index]:
                 self._hand_over(index, tensors)
                 if all(self._received):
-                    raise _EarlyExit
+                    raise EarlyExit
 
     def _uneven_calls(self, index: int) -> ValueError:
         return ValueError(
@@ -241,10 +242,11 @@ def floating_tensors(value: Any) -> tuple[Tensor, ...]:
     return tensors or tuple(tensor for item in value for tensor in floating_tensors(item))
 
 
-def _root_module(forward_func: ForwardFunction) -> nn.Module | None:
+def root_module(forward_func: ForwardFunction) -> nn.Module | None:
     """The model behind a forward function, where it can be told."""
     _refuse_jitted(forward_func)
-    root = getattr(forward_func, "__self__", forward_func)
+    # Methods of a model, and functions that say what they wrap as `functools.wraps` does.
+    root = inspect.unwrap(getattr(forward_func, "__self__", forward_func))
     _refuse_jitted(root)
     return root if isinstance(root, nn.Module) else None
 
@@ -310,7 +312,23 @@ def _refuse_jitted(module: object) -> None:
         )
 
 
-def _resolve(layer: Layer, root: nn.Module | None) -> nn.Module:
+def layer_names(forward_func: ForwardFunction, layers: Sequence[Layer]) -> list[str]:
+    """Names of layers in the model behind a forward function; of types where it cannot be told.
+
+    Raises:
+        ValueError, TypeError: As `resolve_layer`.
+    """
+    root = root_module(forward_func)
+    return [_name(resolve_layer(layer, root), root) for layer in layers]
+
+
+def resolve_layer(layer: Layer, root: nn.Module | None) -> nn.Module:
+    """The module that is meant, checked to be part of the model where that is known.
+
+    Raises:
+        ValueError: If the layer is not in the model or jitted.
+        TypeError: If it is neither module nor name.
+    """
     if isinstance(layer, str):
         layer = _named_layer(layer, root)
     if not isinstance(layer, nn.Module):
@@ -359,4 +377,4 @@ def _unwrapped(root: nn.Module) -> nn.Module:
 
 def _name(layer: nn.Module, root: nn.Module | None) -> str:
     names = {} if root is None else {id(module): name for name, module in root.named_modules()}
-    return repr(names.get(id(layer)) or type(layer).__name__)
+    return names.get(id(layer)) or type(layer).__name__

@@ -266,7 +266,7 @@ class TaggedSpectrum:
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
         return statistics.snr(
-            self.amplitude(component), self._neighbours(component), self._broadcast_floor
+            self.amplitude(component), self.neighbour_amplitudes(component), self._broadcast_floor
         )
 
     def first_order(self, part: int) -> Tensor:
@@ -321,11 +321,13 @@ class TaggedSpectrum:
                 return self.coefficient(component)
             case "baseline_corrected":
                 return statistics.baseline_corrected(
-                    self.amplitude(component), self._neighbours(component)
+                    self.amplitude(component), self.neighbour_amplitudes(component)
                 )
             case "zscore":
                 return statistics.zscore(
-                    self.amplitude(component), self._neighbours(component), self._broadcast_floor
+                    self.amplitude(component),
+                    self.neighbour_amplitudes(component),
+                    self._broadcast_floor,
                 )
             case "variance_share":
                 return self._variance_share(component)
@@ -352,7 +354,7 @@ class TaggedSpectrum:
     def _line(self, component: Sequence[int]) -> Tensor:
         return self.lines[self._row(component)]
 
-    def _neighbours(self, component: Sequence[int]) -> Tensor:
+    def neighbour_amplitudes(self, component: Sequence[int]) -> Tensor:
         """Amplitudes of the line's neighbours, shape ``(2 * n_neighbors, N, *neuron)``."""
         bins = neighbours_of(component, self.components, self.design, self.n_neighbors)
         rows = [self.neighbour_bins.index(line) for line in bins]

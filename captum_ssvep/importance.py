@@ -1,0 +1,346 @@
+"""Score the neurons of a network over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from captum.attr import LayerAttribution
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+from tqdm.auto import tqdm
+
+from .attribution import FrequencyTaggingAttribution
+from .batches import Batch, Data, as_loader, batches_of, device_of
+from .checkpoint import Checkpoint, digest
+from .recording import layer_names, root_module
+from .sampling import ComponentSelection
+from .scores import NeuronScores
+from .spectrum import TaggedSpectrum
+from .statistics import Reduction, Statistic, validate_choices
+from .streaming import LayerResult, Pooling
+from .tally import Tally
+from .tunnel import FrequencyTunnel
+
+Method = FrequencyTaggingAttribution | FrequencyTunnel
+
+
+def score_neurons(
+    attribution: Method,
+    data: Data,
+    *,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    pooling: Pooling | Literal["neuron"] = "channel",
+    components: ComponentSelection = "all",
+    statistic: Statistic = "amplitude",
+    reduction: Reduction = "mean",
+    by_class: bool = False,
+    labels_as: str | None = None,
+    n_top_images: int = 9,
+    keep_examples: bool = False,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 10,
+    show_progress: bool = True,
+    **arguments: Any,
+) -> NeuronScores:
+    """Which neurons answer the tags, over all images of a data set.
+
+    One sweep over the images reads any number of layers. Memory does not grow with the number of
+    images, and batches of any size give the same to rounding.
+
+    Under an initialised ``torch.distributed`` (``torchrun``) the processes share the images of a
+    Dataset, process r of W taking items r, r + W, ..., and all return the scores over all images.
+
+    Args:
+        attribution (FrequencyTaggingAttribution or FrequencyTunnel): What to score by, with its
+            layers.
+        data (Dataset or DataLoader): Of tensors or (input, label) pairs, such as torchvision's
+            ``ImageFolder``. Of a DataLoader, which brings batches of its own, each process is to
+            have its own share.
+        batch_size (int, optional): Images at a time, of a Dataset. Default: 32
+        num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
+        pooling (str or callable, optional): What a neuron is: ``"channel"``, the mean of each
+            channel over space, as the paper's filters; ``"neuron"``; or a function as in
+            `FrequencyTaggingAttribution.spectrum`. Default: ``"channel"``
+        components (str or sequence, optional): What to read, as in
+            `FrequencyTaggingAttribution.attribute`. Default: ``"all"``, to order 4.
+        statistic (str, optional): Of every component, as there. Default: ``"amplitude"``
+        reduction (str, optional): Over components, to the score that ranks neurons.
+            Default: ``"mean"``
+        by_class (bool, optional): Keep the images of each label apart. Default: False
+        labels_as (str, optional): Argument of the method that takes the labels, ``"target"`` or
+            ``"additional_forward_args"``: for a `FrequencyTunnel`. Default: None
+        n_top_images (int, optional): How many of the images that drive each neuron most to
+            remember. Default: 9
+        keep_examples (bool, optional): Keep the coefficients of every image, for sign-flip tests:
+            the one case in which memory grows. Default: False
+        checkpoint (str or Path, optional): File in which to save the scores so far, and from which
+            to go on if it exists; of finished scores it holds them. The data have to come in the
+            same order again. Process r > 0 adds ``.r`` to its name. Default: None
+        checkpoint_every (int, optional): Batches between two saves. Default: 10
+        show_progress (bool, optional): Progress bar over images. Default: True
+        **arguments (Any, optional): Further arguments of the method's ``spectrum``:
+            ``baselines`` (``tag_baselines`` of a tunnel), ``design``, ``max_order``,
+            ``noise_std``, ``internal_batch_size``, ...
+
+    Returns:
+        NeuronScores: On the CPU.
+
+    Raises:
+        ValueError: If the data are empty or lack labels that are asked for, or the checkpoint is
+            damaged or of other work; it is left as it is.
+        TypeError: If an argument is of the wrong kind.
+
+    Examples::
+
+        >>> from torch import nn
+        >>> from torch.utils.data import TensorDataset
+        >>> model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+        >>> tagging = FrequencyTaggingAttribution(model, ["0", "1"])
+        >>> images = TensorDataset(torch.rand(5, 3, 16, 16))
+        >>> scores = score_neurons(tagging, images, show_progress=False)
+        >>> scores.layers, scores.n_examples, scores.mean["1"].shape
+        (('0', '1'), 5, torch.Size([4]))
+    """
+    validate_choices(statistic, reduction)
+    for name, number in (("n_top_images", n_top_images), ("checkpoint_every", checkpoint_every)):
+        if number < 1:
+            raise ValueError(f"Expected `{name}` of at least 1, but got {number}")
+    arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
+    sweep = _Sweep(
+        attribution,
+        _names(attribution),
+        arguments,
+        statistic,
+        reduction,
+        by_class,
+        labels_as,
+        n_top_images,
+        keep_examples,
+    )
+    share = _Share.of_this_process(data)
+    file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
+    scores, n_done = file.load() if file else (None, 0)
+    device = device_of(root_module(attribution.forward_func))
+    with tqdm(
+        desc=attribution.get_name(),
+        total=share.n_items,
+        initial=n_done,
+        unit="image",
+        disable=not show_progress or share.rank > 0,
+    ) as bar:
+        batches = share.batches(batch_size, num_workers, device, n_done)
+        for number, batch in enumerate(batches, 1):
+            found = sweep.scores_of(batch, share.indices(n_done, len(batch)))
+            scores = found if scores is None else scores.joined(found)
+            n_done += len(batch)
+            if file and number % checkpoint_every == 0:
+                file.save(scores, n_done)
+            bar.update(len(batch))
+    if file and scores:
+        file.save(scores, n_done)
+    return _joined_over_processes(scores)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """How a batch becomes scores."""
+
+    attribution: Method
+    names: list[str]
+    arguments: dict[str, Any]
+    statistic: Statistic
+    reduction: Reduction
+    by_class: bool
+    labels_as: str | None
+    n_top_images: int
+    keep_examples: bool
+
+    def scores_of(self, batch: Batch, images: Tensor) -> NeuronScores:
+        """The scores of a batch, whose images have some indices."""
+        arguments = dict(self.arguments)
+        if self.labels_as is not None:
+            arguments[self.labels_as] = batch.required_labels("`labels_as`")
+        spectra = _by_name(self.names, self.attribution.spectrum(batch.inputs, **arguments))
+        first = next(iter(spectra.values()))
+        members: dict[int | None, Tensor] = {None: torch.arange(len(images))}
+        if self.by_class:
+            labels = batch.required_labels("`by_class`").cpu()
+            members = {
+                int(label): (labels == label).nonzero().flatten()
+                for label in sorted(set(labels.tolist()))
+            }
+
+        def tally(spectrum: TaggedSpectrum, rows: Tensor) -> Tally:
+            return Tally.of(
+                spectrum if len(rows) == len(spectrum) else spectrum[rows.to(spectrum.mean.device)],
+                images[rows],
+                self.arguments["components"],
+                self.statistic,
+                self.reduction,
+                self.n_top_images,
+                self.keep_examples,
+            )
+
+        return NeuronScores(
+            components=first.components,
+            design=first.design,
+            statistic=self.statistic,
+            reduction=self.reduction,
+            tallies={
+                label: {name: tally(spectrum, rows) for name, spectrum in spectra.items()}
+                for label, rows in members.items()
+            },
+        )
+
+    def owner(self) -> dict[str, str]:
+        """What tells this sweep from others, for its checkpoint."""
+        method = self.attribution
+        kinds = [type(method).__qualname__]
+        while isinstance(method, FrequencyTunnel):
+            method = method.attribution_method
+            kinds.append(type(method).__qualname__)
+        described = {
+            "method": kinds,
+            "model": root_module(self.attribution.forward_func) or self.attribution.forward_func,
+            "layers": self.names,
+            "statistic": self.statistic,
+            "reduction": self.reduction,
+            "by_class": self.by_class,
+            "labels_as": self.labels_as,
+            "n_top_images": self.n_top_images,
+            "keep_examples": self.keep_examples,
+            **self.arguments,
+        }
+        return {name: digest(value) for name, value in described.items()}
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The part of the data that this process scores: of W processes, r takes r, r + W, ..."""
+
+    data: Data
+    rank: int
+    n_processes: int
+
+    @classmethod
+    def of_this_process(cls, data: Data) -> _Share:
+        """All data, where there is but one process."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(data, distributed.get_rank(), distributed.get_world_size())
+        return cls(data, 0, 1)
+
+    @property
+    def n_items(self) -> int | None:
+        """How many images that is, None if nobody can tell."""
+        if not isinstance(self.data, DataLoader):
+            return len(range(self.rank, _length(self.data), self.n_processes))
+        sampler = self.data.sampler
+        return len(sampler) if isinstance(sampler, Sized) else None
+
+    def indices(self, n_done: int, n_images: int) -> Tensor:
+        """Indices in the data of the next images."""
+        return self.rank + self.n_processes * torch.arange(n_done, n_done + n_images)
+
+    def batches(
+        self, batch_size: int, num_workers: int, device: torch.device | None, n_done: int
+    ) -> Iterator[Batch]:
+        """What is left after the first ``n_done`` images."""
+        items = None
+        if not isinstance(self.data, DataLoader):
+            items = range(_length(self.data))[self.rank :: self.n_processes][n_done:]
+            n_done = 0
+        for batch in batches_of(as_loader(self.data, batch_size, num_workers, items), device):
+            if n_done >= len(batch):
+                n_done -= len(batch)
+            elif n_done:
+                raise ValueError(
+                    "Expected a DataLoader with the batches of the checkpoint, but these end "
+                    "elsewhere; set its batch size back"
+                )
+            else:
+                yield batch
+
+    def checkpoint(self, path: str | Path, owner: dict[str, str]) -> Checkpoint:
+        """Where this process keeps its scores.
+
+        Raises:
+            ValueError: If the data come in another order every time.
+        """
+        random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+        if isinstance(self.data, DataLoader) and isinstance(self.data.sampler, random):
+            raise ValueError(
+                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
+                "shuffles; pass its Dataset"
+            )
+        owner = {
+            **owner,
+            "data": _digest_of_data(self.data),
+            "processes": f"{self.rank} of {self.n_processes}",
+        }
+        return Checkpoint(Path(f"{path}.{self.rank}" if self.rank else path), owner)
+
+
+def _length(data: Any) -> int:
+    if not hasattr(data, "__len__"):
+        raise TypeError(
+            "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
+            f"{type(data).__name__}"
+        )
+    return len(data)
+
+
+def _digest_of_data(data: Data) -> str:
+    """Of the length and the first item, unless that is drawn at random."""
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    if not hasattr(dataset, "__len__") or not len(dataset):
+        return digest(None)
+    with torch.random.fork_rng(devices=[]):
+        first, again = digest(dataset[0]), digest(dataset[0])
+    return digest(len(dataset), first if first == again else None)
+
+
+def _names(attribution: Method) -> list[str]:
+    """What to call the layers of a method, or the inputs to which it attributes."""
+    method: Any = attribution
+    if not isinstance(method, (FrequencyTaggingAttribution, FrequencyTunnel)):
+        raise TypeError(
+            "Expected `attribution` to be a FrequencyTaggingAttribution or a FrequencyTunnel, but "
+            f"got {type(method).__name__}; any method of Captum goes into a FrequencyTunnel"
+        )
+    while hasattr(method, "attribution_method"):
+        method = method.attribution_method
+    if not isinstance(method, LayerAttribution):
+        return ["inputs"]
+    layers = method.layer if isinstance(method.layer, list) else [method.layer]
+    names = layer_names(method.forward_func, layers)
+    return [
+        name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names)
+    ]
+
+
+def _by_name(names: list[str], result: LayerResult) -> dict[str, TaggedSpectrum]:
+    """Spectra under the names of their layers, numbered where a layer has several tensors."""
+    named = {}
+    for name, item in zip(names, result if isinstance(result, list) else [result], strict=True):
+        tensors = item if isinstance(item, tuple) else (item,)
+        for number, spectrum in enumerate(tensors):
+            named[name if len(tensors) == 1 else f"{name}[{number}]"] = spectrum
+    return named
+
+
+def _joined_over_processes(scores: NeuronScores | None) -> NeuronScores:
+    """The scores over what all processes saw, the same in each of them."""
+    parts = [scores]
+    if distributed.is_available() and distributed.is_initialized():
+        parts *= distributed.get_world_size()
+        distributed.all_gather_object(parts, scores)
+    held = [part for part in parts if part is not None]
+    if not held:
+        raise ValueError("Expected `data` to hold at least one image, but got none")
+    return reduce(NeuronScores.joined, held)
