@@ -56,8 +56,8 @@ class TaggingDesign(Design):
         waveform (str, optional): ``"sine"`` or ``"triangle"``, which visits all contrasts equally
             often. Default: ``"sine"``
         strict (bool, optional): False turns errors about cycles, Nyquist and equal tags into
-            warnings, to reproduce other people's runs: a tag is then read at its nearest bin, with
-            leakage. Default: True
+            warnings, to reproduce other people's runs: a tag is then read at its nearest bin, and
+            its SNR is that against its leakage into the neighbours. Default: True
 
     Raises:
         ValueError: If the design cannot separate its tags; the message names the nearest that can.
@@ -240,6 +240,11 @@ class TaggingDesign(Design):
     def _complaints(self) -> list[str]:
         return tag_complaints(self.frequencies, self.sampling_rate, self.n_frames)
 
+    @property
+    def leaks(self) -> bool:
+        """Whether a tag does not complete whole cycles, which needs ``strict=False``."""
+        return bool(self._complaints)
+
     @cached_property
     def bins(self) -> tuple[int, ...]:
         """Cycles that each tag makes in the record: the index of its DFT line."""
@@ -323,7 +328,7 @@ class TaggingDesign(Design):
         Raises:
             ValueError: If a tag is not coherent, as with ``strict=False``.
         """
-        if self._complaints:
+        if self.leaks:
             raise ValueError(
                 "Expected tags with whole cycles below the Nyquist frequency to estimate the error "
                 f"from other phases, but got {self.frequencies} with strict=False"

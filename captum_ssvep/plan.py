@@ -54,7 +54,7 @@ class SpectrumPlan:
         """The plan for what the user asked for; warns of components that collide.
 
         Without noise equal frames are shown once, and all that neighbours of a line could hold is
-        components of higher order: there are none to compute.
+        components of higher order: there are none to compute, unless the design leaks.
 
         Args:
             design: Default: the paper's.
@@ -83,7 +83,10 @@ class SpectrumPlan:
                 "Expected `estimate_error` without `noise_std`, since it would take noise for "
                 "error; what noise does shows in the neighbours, as in the SNR"
             )
-        return cls(design, wanted, n_neighbors if noise_std else 0, not noise_std, estimate_error)
+        neighbours_hold = noise_std > 0 or design.leaks
+        return cls(
+            design, wanted, n_neighbors if neighbours_hold else 0, not noise_std, estimate_error
+        )
 
     @cached_property
     def contrasts(self) -> NDArray[np.float64]:

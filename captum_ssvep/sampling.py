@@ -37,6 +37,11 @@ class Design(ABC):
     in_time = False
 
     @property
+    def leaks(self) -> bool:
+        """Whether components spill over into neighbouring lines, which then are not empty."""
+        return False
+
+    @property
     @abstractmethod
     def n_parts(self) -> int:
         """Number of parts."""

@@ -113,13 +113,32 @@ class NeuronScores:
             )
         return replace(self, tallies={None: self.tallies[label]})
 
+    def rows(self, components: ComponentSelection) -> list[int]:
+        """Where components stand among those scored, as along `by_component`.
+
+        Raises:
+            ValueError: If one was not scored, or the group holds none.
+        """
+        if isinstance(components, str):
+            rows = [row for row, c in enumerate(self.components) if in_group(c, components)]
+            wanted: tuple[Component, ...] = ()
+        else:
+            wanted = self.design.components(components)
+            rows = [self.components.index(c) for c in wanted if c in self.components]
+        if not rows or len(rows) < len(wanted):
+            raise ValueError(
+                f"Expected components that were scored, but got {components!r}; these are "
+                f"{', '.join(map(str, self.components))}"
+            )
+        return rows
+
     def at(self, components: ComponentSelection) -> dict[str, Tensor]:
         """Mean of the statistic over images and some of the components, shape ``(*neuron)``.
 
         Args:
             components (str or sequence): A group, or integer tuples, among those scored.
         """
-        rows = self._rows(components)
+        rows = self.rows(components)
         return {layer: values[rows].mean(0) for layer, values in self.by_component.items()}
 
     def p_values(
@@ -141,7 +160,7 @@ class NeuronScores:
         Raises:
             ValueError: If the test needs what the scores do not hold.
         """
-        rows = self._rows(components)
+        rows = self.rows(components)
         return {layer: _p_values(tally, rows, test) for layer, tally in self.overall.items()}
 
     def important(
@@ -166,7 +185,7 @@ class NeuronScores:
         Returns:
             dict[str, Tensor]: Boolean, shape ``(*neuron)``.
         """
-        rows = self._rows(components)
+        rows = self.rows(components)
         if threshold is None and alpha is None:
             alpha = 0.05
         found = {
@@ -239,21 +258,6 @@ class NeuronScores:
             "variance": tally.score.variance[index].item(),
             **dict(zip(map(self.design.label, self.components), statistic, strict=True)),
         }
-
-    def _rows(self, components: ComponentSelection) -> list[int]:
-        """Where components stand among those scored."""
-        if isinstance(components, str):
-            rows = [row for row, c in enumerate(self.components) if in_group(c, components)]
-            wanted: tuple[Component, ...] = ()
-        else:
-            wanted = self.design.components(components)
-            rows = [self.components.index(c) for c in wanted if c in self.components]
-        if not rows or len(rows) < len(wanted):
-            raise ValueError(
-                f"Expected components that were scored, but got {components!r}; these are "
-                f"{', '.join(map(str, self.components))}"
-            )
-        return rows
 
     def merge(self, other: NeuronScores) -> NeuronScores:
         """The scores over the images of both, as if the other's data followed these.

@@ -72,7 +72,8 @@ class Tally:
         def of_each(read: Callable[[Component], Tensor]) -> Tensor:
             return torch.stack([read(component) for component in spectrum.components], dim=1)
 
-        noisy = spectrum.n_neighbors > 0
+        # Neighbours hold noise, but for a design that leaks into them.
+        noisy = spectrum.n_neighbors > 0 and not spectrum.design.leaks
         coefficients = of_each(spectrum.coefficient)
         if not noisy:
             coefficients = coefficients.where(of_each(spectrum.snr) > 1, 0)

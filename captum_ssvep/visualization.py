@@ -18,33 +18,18 @@ from .components import Component
 from .design import TaggingDesign
 from .layout import to_map as to_map
 from .layout import to_pixels as to_pixels
+from .palette import INTERMODULATION_COLOR, STATISTIC_LABELS, part_color
+from .plan import neighbours_of
 from .sampling import Design
+from .score_plots import plot_components as plot_components
+from .score_plots import plot_filters as plot_filters
+from .score_plots import plot_important as plot_important
+from .score_plots import plot_top_images as plot_top_images
 from .spectrum import TaggedSpectrum
 from .statistics import Statistic
 from .stimulus import Baselines, FeatureMask, Stimulus
 
-# The paper's Fig. 4: red f1, green f2, blue intermodulations; further parts follow.
-PART_COLORS = (
-    "#d62728",
-    "#2ca02c",
-    "#ff7f0e",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#bcbd22",
-    "#17becf",
-)
-INTERMODULATION_COLOR = "#1f4fd6"
 INTERMODULATION_LABEL = "intermodulations"
-STATISTIC_LABELS: dict[Statistic, str] = {
-    "snr": "SNR",
-    "snr_db": "SNR (dB)",
-    "amplitude": "Amplitude (activation)",
-    "coefficient": "Coefficient (activation)",
-    "baseline_corrected": "Baseline-corrected amplitude",
-    "zscore": "z-score",
-    "variance_share": "Share of variance",
-}
 # Flashes above three a second can trigger seizures (WCAG 2.3.1): the fastest tag plays below two.
 GIF_FLICKER_RATE = 1.875
 GIF_FRAMES_PER_SECOND = 20
@@ -95,7 +80,7 @@ def plot_stimulus(
         curve.plot(
             pace * np.arange(shown),
             design.contrasts[:shown, part],
-            color=_part_color(part),
+            color=part_color(part),
             label=f"part {part}: {_tag(part, design)}",
         )
     for moment in moments:
@@ -224,6 +209,60 @@ def plot_spectrum(
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
 
 
+def plot_neighbours(
+    spectrum: TaggedSpectrum,
+    neuron: int | Sequence[int],
+    component: Sequence[int],
+    example: int = 0,
+    *,
+    ax: Axes | None = None,
+) -> tuple[Figure, Axes]:
+    """Draw a component's line among the neighbours that are its noise (the paper's Fig. 3).
+
+    Args:
+        spectrum (TaggedSpectrum): With neighbours: computed with ``noise_std``, or from a series.
+        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+        component (sequence of int): The component.
+        example (int, optional): Index in the batch. Default: 0
+        ax (Axes, optional): Where to draw. Default: a new figure.
+
+    Returns:
+        tuple: The figure and its axes. The SNR is the line's height over the dashed mean's.
+
+    Raises:
+        ValueError: If the spectrum has no neighbours.
+    """
+    design = spectrum.design
+    if not spectrum.n_neighbors or not isinstance(design, TaggingDesign):
+        raise ValueError(
+            "Expected a spectrum with neighbouring bins, but got one without; compute it with "
+            "noise_std above 0, or from a series"
+        )
+    index = (example, *(neuron if isinstance(neuron, Sequence) else (neuron,)))
+    (wanted,) = design.components([component])
+    bins = neighbours_of(wanted, spectrum.components, design, spectrum.n_neighbors)
+    noise = spectrum.neighbour_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
+    height = float(spectrum.amplitude(wanted)[index])
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
+    resolution = design.sampling_rate / design.n_frames
+    frequencies = np.array(bins) * resolution
+    ax.bar(frequencies, noise, 0.6 * resolution, color="0.65", label="neighbours")
+    place = design.bin(wanted) * resolution
+    color = _kind(wanted, design)[1]
+    ax.bar(place, height, 0.6 * resolution, color=color, label=design.title(wanted))
+    ax.axhline(noise.mean(), color="0.2", linestyle="--", linewidth=1.2, label="their mean")
+    ax.set_xticks(np.sort(np.append(frequencies, place)))
+    ax.set(
+        xlabel="Frequency (Hz)",
+        ylabel=STATISTIC_LABELS["amplitude"],
+        title=f"SNR = {float(spectrum.snr(wanted)[index]):.3g}",
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure = ax.get_figure()
+    return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+
+
 def plot_contrast_response(
     spectrum: TaggedSpectrum,
     neuron: int | Sequence[int],
@@ -255,7 +294,7 @@ def plot_contrast_response(
         for part in sorted(answered):
             contrasts, response = spectrum.contrast_response(part)
             curve = response.movedim(0, -1)[index].cpu()
-            ax.plot(contrasts.cpu(), curve, color=_part_color(part), label=f"part {part}")
+            ax.plot(contrasts.cpu(), curve, color=part_color(part), label=f"part {part}")
         ax.set(xlabel="Contrast of the part", ylabel="Mean activation")
         ax.legend(frameon=False)
         return figure, ax  # type: ignore[return-value]  # the axes are on a figure
@@ -295,16 +334,12 @@ def _kind(component: Component, design: Design) -> tuple[str, str]:
     if component.is_intermodulation:
         return INTERMODULATION_LABEL, INTERMODULATION_COLOR
     (part,) = component.parts
-    return f"harmonics of {_tag(part, design)}", _part_color(part)
+    return f"harmonics of {_tag(part, design)}", part_color(part)
 
 
 def _tag(part: int, design: Design) -> str:
     """Name of a part's fundamental, with its frequency if it has one."""
     return design.title([int(p == part) for p in range(design.n_parts)])
-
-
-def _part_color(part: int) -> str:
-    return PART_COLORS[part % len(PART_COLORS)]
 
 
 def _frames(

@@ -420,3 +420,22 @@ def test_streaming_equals_the_series_analysed_at_once(noise_std):
             torch.testing.assert_close(streamed.snr(component), whole.snr(component))
     torch.testing.assert_close(streamed.variance, whole.variance)
     torch.testing.assert_close(streamed.mean, whole.mean)
+
+
+def test_with_leaky_sampling_the_snr_is_that_of_other_peoples_pipelines():
+    """240 frames over two seconds with both ends, as `numpy.linspace` samples them."""
+    with pytest.warns(UserWarning, match="whole cycles"):
+        design = TaggingDesign(sampling_rate=119.5, strict=False)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3)).double().eval()
+    image = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    times = torch.linspace(0, 2, 240, dtype=torch.float64)
+    contrasts = [0.75 + 0.25 * torch.sin(2 * math.pi * f * times) for f in (6.0, 7.5)]
+    sides = [contrast[:, None].expand(-1, 4) for contrast in contrasts]
+    frames = image * torch.cat(sides, 1)[:, None, None]
+    with torch.no_grad():
+        amplitude = np.abs(np.fft.rfft(model(frames).numpy(), axis=0))
+    tagging = FrequencyTaggingAttribution(model, model[2])
+    for component, line in (((1, 0), 12), ((0, 1), 15), ((1, 1), 27)):
+        noise = amplitude[[line - 2, line - 1, line + 1, line + 2]].mean(0)
+        snr = tagging.attribute(image, design=design, components=[component])
+        np.testing.assert_allclose(snr[0], amplitude[line] / noise, rtol=1e-6)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+PETS = ("cats", "dogs")
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -15,8 +16,11 @@ README = Path(__file__).parents[1] / "README.md"
 def test_the_examples_run(tmp_path, monkeypatch):
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
-    pixels = (255 * torch.rand(3, 250, 300)).to(torch.uint8)
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save("cat.jpg")
+    photos = [Path("cat.jpg"), *(Path(f"photos/{pet}/{n}.jpg") for pet in PETS for n in range(2))]
+    for photo in photos:
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        pixels = (255 * torch.rand(250, 300, 3)).to(torch.uint8)
+        Image.fromarray(pixels.numpy()).save(photo)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 3
     names = {}
@@ -26,6 +30,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert names["spectrum"].mean.shape == (1, 512)
     assert names["spectrum"].error((1, 1)).shape == (1, 512)
     assert names["surface"].shape == (33, 33, 1, 512)
+    assert names["scores"].n_examples == 4
+    assert len(names["scores"].layers) == 20
     assert (tmp_path / "snr.png").stat().st_size > 5000
     assert (tmp_path / "spectrum.npz").exists()
 

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import LayerActivation
-from cifar import MEAN, STD
+from cifar import MEAN, STD, load_test_images
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, black, tagged_sequence
+from captum_ssvep import (
+    FrequencyTaggingAttribution,
+    TaggingDesign,
+    black,
+    score_neurons,
+    tagged_sequence,
+)
 from captum_ssvep.statistics import STATISTICS
 
 pytestmark = pytest.mark.data
@@ -184,3 +191,30 @@ def test_grids_are_nearer_to_the_truth_than_records_of_as_many_frames(resnet32, 
     assert errors["grid"][0] < 0.8 * errors["paper"][0]
     assert errors["grid"][1] == pytest.approx(errors["paper"][1], rel=0.05)
     assert errors["grid"][2] < 0.3 * errors["paper"][2]
+
+
+@pytest.mark.slow
+def test_the_first_convolution_is_linear_and_deeper_layers_are_not(resnet32):
+    """The paper's finding, over 100 images: the linear control."""
+    images = load_test_images(100)[0]
+    layers = ["conv1", "layer1.0.conv1", "layer2.2.conv2", "layer3.4.conv2"]
+    scores = score_neurons(
+        FrequencyTaggingAttribution(resnet32, layers),
+        TensorDataset(images),
+        statistic="snr",
+        baselines=BLACK,
+        show_progress=False,
+    )
+    assert scores.n_examples == 100
+    higher = [c for c in scores.components if c.is_harmonic and c.order > 1]
+    floor = 1
+    for group in (higher, "intermodulations"):
+        linear, *deeper = scores.count_important(floor, components=group).values()
+        assert linear == 0
+        assert deeper == [16, 32, 64]
+        # The same by a t-test of the signed coefficients, which may cancel over images.
+        linear, *deeper = scores.count_important(alpha=0.01, components=group).values()
+        assert linear == 0
+        assert min(deeper) > 10
+    assert scores.count_important(floor, components="fundamentals")["conv1"] >= 13
+    assert max(scores.at(group)["conv1"].max() for group in (higher, "intermodulations")) < 0.5
