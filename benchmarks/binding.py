@@ -14,13 +14,14 @@ import argparse
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from captum.attr import LayerGradientXActivation
-from importance import DARK, MEAN, N_INTERACTION, STD, Case, spatial_sum
+from importance import DARK, MEAN, STD, Case, spatial_sum
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
     FrequencyTaggingAttribution,
@@ -58,8 +59,8 @@ def draw_agreement(ax: Axes, scores: NeuronScores, damage: FilterDamage) -> None
     for stage, color in STAGE_COLORS.items():
         layers = [name for name in scores.layers if name.startswith(stage)]
         ax.scatter(
-            torch.cat([scores.mean[name] for name in layers]).clamp(min=1e-7),
-            torch.cat([interaction[name] for name in layers]).clamp(min=1e-6),
+            torch.cat([scores.mean[name] for name in layers]),
+            torch.cat([interaction[name] for name in layers]),
             s=9,
             alpha=0.6,
             color=color,
@@ -69,6 +70,8 @@ def draw_agreement(ax: Axes, scores: NeuronScores, damage: FilterDamage) -> None
     ax.set(
         xscale="log",
         yscale="log",
+        xlim=(1e-3, 1),  # a handful of silent filters lie beyond
+        ylim=(1e-2, 10),
         xlabel="tagged relevance at the intermodulations",
         ylabel="interaction measured by ablation",
         title=f"filters of ResNet-32: rank correlation {agreement.overall:.2f}",
@@ -89,7 +92,7 @@ def draw_filter(figure: SubFigure, case: Case, layer: str, channel: int, places:
         picture = to_pixels(images[row : row + 1], MEAN, STD)[0]
         seen = to_map(responses, (32, 32), example=row, channel=channel)[:, :, 0]
         # Full colour where the filter answers most, dark where it does not.
-        ax.imshow(picture * (0.25 + 0.75 * seen[:, :, None] / seen.max()))
+        ax.imshow(picture * (0.4 + 0.6 * np.sqrt(seen / seen.max())[:, :, None]))
         ax.axvline(15.5, color="white", linestyle="--", linewidth=0.8)
         ax.set_axis_off()
     figure.suptitle(f"filter {channel} of {layer}", fontsize=15)
@@ -102,8 +105,7 @@ def main() -> None:
     path = parser.parse_args().out
     case = Case(32)
     scores = score(case, case.data)
-    judged = Subset(case.judged, range(N_INTERACTION))
-    damage = interaction_damage(case.model, judged, case.layers, baselines=DARK)
+    damage = interaction_damage(case.model, case.last_judged, case.layers, baselines=DARK)
     more = score(case, case.more_data)
     matplotlib.rcParams["font.size"] = 15
     figure = plt.figure(figsize=(15, 6.2), layout="constrained")

@@ -1,10 +1,10 @@
 """Which scores know what a filter is for: judged by ablation, on the CIFAR-10 ResNets.
 
 Scores come from 40 test images, judgement from others: the damage of silencing a filter to the loss
-from 400, its interaction with the contrasts of the two halves (`interaction_damage`) from 100 of
-them. Numbers are Spearman correlations, for the first / second convolutions of the blocks: within
-layers (mean over layers), then over the filters of all layers. A filter is read behind the ReLU
-(first convolutions) or the BatchNorm (second) that follows it. About ten minutes.
+from 400, its interaction with the contrasts of the two halves (`interaction_damage`) from the last
+100 of them. Numbers are Spearman correlations, for the first / second convolutions of the blocks:
+within layers (mean over layers), then over the filters of all layers. A filter is read behind the
+ReLU (first convolutions) or the BatchNorm (second) that follows it. About ten minutes.
 
     CAPTUM_SSVEP_DATA=... python benchmarks/importance.py [--depths 32 20]
 """
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import (
     LayerActivation,
@@ -25,8 +26,9 @@ from captum.attr import (
     LayerGradCam,
     LayerGradientXActivation,
 )
+from scipy import stats
 from torch import Tensor
-from torch.utils.data import Subset, TensorDataset
+from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
     FrequencyTaggingAttribution,
@@ -51,6 +53,12 @@ DARK = black(MEAN, STD)
 LEAKY = {"sampling_rate": 119.5, "strict": False}  # 240 frames over two seconds, both ends included
 GROUPS: tuple[ComponentGroup, ...] = ("fundamentals", "harmonics", "intermodulations", "all")
 Scores = dict[str, Tensor]
+PARTIALS = (
+    ("tagged relevance, intermodulations", "tagged relevance, harmonics"),
+    ("tagged relevance, harmonics", "tagged relevance, intermodulations"),
+    ("tagged relevance, intermodulations", "activation x gradient (margin)"),
+    ("activation x gradient (margin)", "tagged relevance, intermodulations"),
+)
 
 
 def spatial_sum(values: Tensor) -> Tensor:
@@ -68,6 +76,7 @@ class Case:
         self.data = TensorDataset(self.images, self.labels)
         self.more_data = TensorDataset(images[:N_MORE], labels[:N_MORE])
         self.judged = TensorDataset(images[-400:], labels[-400:])
+        self.last_judged = TensorDataset(images[-N_INTERACTION:], labels[-N_INTERACTION:])
         blocks = [f"layer{s}.{b}" for s in (1, 2, 3) for b in range((depth - 2) // 6)]
         self.kinds = {
             "first": [f"{block}.relu1" for block in blocks],
@@ -206,8 +215,7 @@ def tunnelled(case: Case) -> Iterator[tuple[str, Scores]]:
 def judge(case: Case) -> dict[str, tuple[FilterDamage, DamageReading]]:
     """What scores should know: damage to the loss of the set, of images, and interaction."""
     damage = ablation_damage(case.model, case.judged, case.layers)
-    some = Subset(case.judged, range(N_INTERACTION))
-    interaction = interaction_damage(case.model, some, case.layers, baselines=DARK)
+    interaction = interaction_damage(case.model, case.last_judged, case.layers, baselines=DARK)
     return {
         "damage to the set": (damage, "absolute"),
         "damage to images": (damage, "mean_absolute"),
@@ -234,6 +242,19 @@ def reliabilities(case: Case, damage: FilterDamage, reading: DamageReading) -> s
     return " / ".join(found)
 
 
+def partial(case: Case, scores: Scores, given: Scores, truth: Scores) -> str:
+    """Correlation of scores and truth that is not due to other scores, mean over layers."""
+    found = []
+    for layers in case.kinds.values():
+        values = []
+        for name in layers:
+            ranks = [stats.rankdata(of[name]) for of in (scores, given, truth)]
+            (_, mutual, direct), (_, _, other), _ = np.corrcoef(ranks)
+            values.append((direct - mutual * other) / np.sqrt((1 - mutual**2) * (1 - other**2)))
+        found.append(f"{np.mean(values):.2f}")
+    return " / ".join(found)
+
+
 def print_table(depth: int) -> None:
     """All scores of a network against all judgements."""
     case = Case(depth)
@@ -241,12 +262,18 @@ def print_table(depth: int) -> None:
     truths = {name: getattr(damage, reading) for name, (damage, reading) in judgements.items()}
     print(f"\nResNet-{depth}: first / second convolutions, each within layers and over all")
     print(f"{'':<34}" + "".join(f"{name:^27}" for name in truths))
+    found: dict[str, Scores] = {}
     for scores in (of_weights, untagged, tagged, tunnelled):
         for name, values in scores(case):
+            found[name] = values
             row = "".join(f"{correlations(case, values, truth):>27}" for truth in truths.values())
             print(f"{name:<34}{row}", flush=True)
     row = "".join(f"{reliabilities(case, *judgement):>27}" for judgement in judgements.values())
     print(f"{'reliability of the judgement':<34}{row}", flush=True)
+    print("interaction, rank correlation within layers when another score is held fixed:")
+    for name, given in PARTIALS:
+        shares = partial(case, found[name], found[given], truths["interaction"])
+        print(f"  {name} given {given}: {shares}", flush=True)
 
 
 def main() -> None:

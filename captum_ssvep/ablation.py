@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torchvision.ops import FrozenBatchNorm2d
 
 from .layout import guess_layout
@@ -158,7 +158,7 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
 
     def rewind(module: nn.Module, args: Any) -> None:
         for replay in replays.values():
-            replay.n_calls = 0
+            replay.rewind()
 
     with ExitStack() as stack:
         stack.callback(model.register_forward_pre_hook(rewind).remove)
@@ -200,18 +200,37 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
 
 
 class _Replay:
-    """In place of a module's forward: gives what its first calls gave, and only then runs."""
+    """In place of a module's forward: gives what its first calls gave, and only then runs.
+
+    Copies, for what is behind may work in place; but where the first pass left a copy untouched,
+    later ones get the output itself.
+    """
 
     def __init__(self, module: nn.Module, outputs: list[Any]) -> None:
         self.forward = module.forward
         self.outputs = outputs
         self.n_calls = 0
+        self.copies: dict[int, Any] = {}
+        self.untouched: set[int] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.n_calls
         self.n_calls += 1
-        if self.n_calls > len(self.outputs):
+        if call >= len(self.outputs):
             return self.forward(*args, **kwargs)
-        return _copies(self.outputs[self.n_calls - 1])
+        if call in self.untouched:
+            return self.outputs[call]
+        self.copies[call] = _copies(self.outputs[call])
+        return self.copies[call]
+
+    def rewind(self) -> None:
+        """Begin a new pass."""
+        self.n_calls = 0
+        for call, copy in self.copies.items():
+            tensors = [leaf for leaf in tree_leaves(copy) if isinstance(leaf, Tensor)]
+            if not any(tensor.is_inference() or tensor._version for tensor in tensors):
+                self.untouched.add(call)
+        self.copies.clear()
 
 
 def _copies(output: Any) -> Any:

@@ -317,15 +317,12 @@ def _damage(
 ) -> FilterDamage:
     """Change of a weighted sum over frames of the objective, for each filter and image."""
     changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    with (
-        undisturbed(),
-        tqdm(
-            desc="ablation",
-            total=len(loader) * len(layers),
-            unit="layer",
-            disable=not show_progress,
-        ) as bar,
-    ):
+    with tqdm(
+        desc="ablation",
+        total=len(loader) * len(layers),
+        unit="layer",
+        disable=not show_progress,
+    ) as bar:
         for batch in batches_of(loader, device_of(model)):
             frames = show(batch.inputs)
             labels = batch.required_labels("damage").repeat(len(weights))
@@ -334,11 +331,14 @@ def _damage(
                 values = objective(model(*frames), labels)
                 return values.new_tensor(weights) @ values.reshape(len(weights), -1)
 
-            whole = judged()
-            for layer in layers:
-                with replayed(model, layer, judged) as output:
-                    changes[layer].append(_changes(model, layer, output, judged, whole))
-                bar.update()
+            with undisturbed():
+                whole = judged()
+                for layer in layers:
+                    with replayed(model, layer, judged) as output:
+                        changes[layer].append(_changes(model, layer, output, judged, whole))
+                    bar.update()
+    if not all(changes.values()):
+        raise ValueError("Expected `data` to hold at least one image, but got none")
     return FilterDamage({layer: torch.cat(found) for layer, found in changes.items()})
 
 

@@ -32,6 +32,8 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert names["surface"].shape == (33, 33, 1, 512)
     assert names["scores"].n_examples == 4
     assert len(names["scores"].layers) == 20
+    assert names["interaction"].changes["layer4.1.conv2"].shape == (4, 512)
+    assert names["binding"].mean["layer4.1.conv2"].shape == (512,)
     assert (tmp_path / "snr.png").stat().st_size > 5000
     assert (tmp_path / "spectrum.npz").exists()
 
