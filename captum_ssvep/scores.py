@@ -87,6 +87,15 @@ class NeuronScores:
         return {layer: tally.coefficient.mean for layer, tally in self.overall.items()}
 
     @property
+    def examples(self) -> dict[str, Tensor]:
+        """Coefficients of every image, ``(images, components, *neuron)``, with ``keep_examples``.
+
+        Raises:
+            ValueError: If they were not kept.
+        """
+        return {layer: tally.examples for layer, tally in self.overall.items()}
+
+    @property
     def top_images(self) -> dict[str, Tensor]:
         """Indices of the images with the highest scores, shape ``(n_top_images, *neuron)``."""
         return {layer: tally.top_images for layer, tally in self.overall.items()}
@@ -368,13 +377,7 @@ def _p_values(tally: Tally, rows: Sequence[int], test: Test | None) -> Tensor:
     if test == "t":
         return t_test(coefficient.mean[rows], coefficient.variance[rows], count)
     if test == "sign_flip":
-        if not tally.images:
-            raise ValueError(
-                "Expected scores with the coefficients of every image for test='sign_flip', but "
-                "got none; score with keep_examples=True"
-            )
-        order = torch.cat(tally.images).argsort()
-        return sign_flip_test(torch.cat(tally.coefficients)[order][:, rows])
+        return sign_flip_test(tally.examples[:, rows])
     if test == "noise":
         if tally.surprise is None:
             raise ValueError(

@@ -117,6 +117,20 @@ class Tally:
             coefficients=self.coefficients + other.coefficients,
         )
 
+    @property
+    def examples(self) -> Tensor:
+        """The coefficients of every image, in the order of the data.
+
+        Raises:
+            ValueError: If they were not kept.
+        """
+        if not self.images:
+            raise ValueError(
+                "Expected scores with the coefficients of every image, but they were not kept; "
+                "score with keep_examples=True"
+            )
+        return torch.cat(self.coefficients)[torch.cat(self.images).argsort()]
+
     def moved(self, offset: int) -> Tally:
         """The same for images that stand later in the data."""
         return replace(
