@@ -47,7 +47,7 @@ def load_arrays(path: str | Path, required: set[str], writer: str) -> dict[str, 
         ValueError: If the file is damaged, or lacks a name.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive}
     except (
         AttributeError,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from .stimulus import Inputs
 
@@ -35,13 +35,28 @@ class Batch:
         """The labels.
 
         Raises:
-            ValueError: If the data have none; the message says what they are for.
+            ValueError: If the data have no tensors for labels; the message says what they are for.
         """
         if self.labels is None:
             raise ValueError(
-                f"Expected `data` of (input, label) pairs for {purpose}, but got inputs alone"
+                f"Expected `data` of (input, label) pairs for {purpose}, with numbers as labels, "
+                "but got inputs alone, or other labels"
             )
         return self.labels
+
+    def required_classes(self, purpose: str) -> Tensor:
+        """The labels as classes, one integer per example.
+
+        Raises:
+            ValueError: If the data have none, or labels of another kind.
+        """
+        labels = self.required_labels(purpose)
+        if labels.dim() != 1 or labels.is_floating_point():
+            raise ValueError(
+                f"Expected one integer per example as label for {purpose}, but got {labels.dtype} "
+                f"of shape {tuple(labels.shape)}"
+            )
+        return labels
 
 
 def as_loader(
@@ -60,7 +75,7 @@ def as_loader(
     """
     if isinstance(data, DataLoader):
         return data
-    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+    if not hasattr(data, "__len__") or isinstance(data, IterableDataset):
         raise TypeError(
             "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
             f"{type(data).__name__}; with images in a tensor, `TensorDataset(images, labels)`"
@@ -84,9 +99,8 @@ def batches_of(loader: DataLoader[Any], device: torch.device | None) -> Iterator
 
 
 def _batch(batch: Any, device: torch.device | None) -> Batch:
-    inputs, labels = (batch, None) if isinstance(batch, Tensor) else (batch[0], None)
-    if not isinstance(batch, Tensor) and len(batch) > 1:
-        labels = batch[1]
+    pair = batch if isinstance(batch, (list, tuple)) else [batch]
+    inputs, labels = pair[0], pair[1] if len(pair) > 1 else None
     if isinstance(inputs, (list, tuple)):
         inputs = tuple(tensor.to(device) for tensor in inputs)
     elif isinstance(inputs, Tensor):

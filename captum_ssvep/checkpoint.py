@@ -49,7 +49,6 @@ class Checkpoint:
         try:
             about = json.loads(str(arrays["checkpoint"]))
             owner, n_done = about["owner"], int(about["n_done"])
-            scores = NeuronScores.from_arrays(arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged ({error!r})"
@@ -62,7 +61,7 @@ class Checkpoint:
                 f"Expected the checkpoint {self.path} to be of this very run, but it differs in "
                 f"{', '.join(differing)}; name another file, or remove this one"
             )
-        return scores, n_done
+        return NeuronScores.from_arrays(arrays, self.path), n_done
 
 
 def digest(*values: Any) -> str:

@@ -325,7 +325,7 @@ def _damage(
     ) as bar:
         for batch in batches_of(loader, device_of(model)):
             frames = show(batch.inputs)
-            labels = batch.required_labels("damage").repeat(len(weights))
+            labels = batch.required_classes("damage").repeat(len(weights))
 
             def judged(frames: tuple[Tensor, ...] = frames, labels: Tensor = labels) -> Tensor:
                 values = objective(model(*frames), labels)

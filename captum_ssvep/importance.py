@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from .attribution import FrequencyTaggingAttribution
 from .batches import Batch, Data, as_loader, batches_of, device_of
 from .checkpoint import Checkpoint, digest
+from .plan import validate_statistic
 from .recording import layer_names, root_module
 from .sampling import ComponentSelection
 from .scores import NeuronScores
@@ -61,7 +62,7 @@ def score_neurons(
             layers.
         data (Dataset or DataLoader): Of tensors or (input, label) pairs, such as torchvision's
             ``ImageFolder``. Of a DataLoader, which brings batches of its own, each process is to
-            have its own share.
+            have its own share, and images are counted in the order in which they come.
         batch_size (int, optional): Images at a time, of a Dataset. Default: 32
         num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
         pooling (str or callable, optional): What a neuron is: ``"channel"``, the mean of each
@@ -86,7 +87,7 @@ def score_neurons(
         show_progress (bool, optional): Progress bar over images. Default: True
         **arguments (Any, optional): Further arguments of the method's ``spectrum``:
             ``baselines`` (``tag_baselines`` of a tunnel), ``design``, ``max_order``,
-            ``noise_std``, ``internal_batch_size``, ...
+            ``noise_std``, ``internal_batch_size``, ... They hold for all images.
 
     Returns:
         NeuronScores: On the CPU.
@@ -108,9 +109,10 @@ def score_neurons(
         (('0', '1'), 5, torch.Size([4]))
     """
     validate_choices(statistic, reduction)
+    validate_statistic(statistic, arguments.get("design"))
     for name, number in (("n_top_images", n_top_images), ("checkpoint_every", checkpoint_every)):
-        if number < 1:
-            raise ValueError(f"Expected `{name}` of at least 1, but got {number}")
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"Expected an integer `{name}` of at least 1, but got {number!r}")
     arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
     sweep = _Sweep(
         attribution,
@@ -170,7 +172,7 @@ class _Sweep:
         first = next(iter(spectra.values()))
         members: dict[int | None, Tensor] = {None: torch.arange(len(images))}
         if self.by_class:
-            labels = batch.required_labels("`by_class`").cpu()
+            labels = batch.required_classes("`by_class`").cpu()
             members = {
                 int(label): (labels == label).nonzero().flatten()
                 for label in sorted(set(labels.tolist()))

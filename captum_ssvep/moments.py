@@ -16,8 +16,8 @@ class Moments:
         \bar x = \bar x_a + \delta \frac{n_b}{n}, \quad
         S = S_a + S_b + \delta^2 \frac{n_a n_b}{n}, \quad \delta = \bar x_b - \bar x_a
 
-    (Welford 1962; Chan, Golub and LeVeque 1983). Nothing is lost to a large mean, whatever the
-    number of examples; any order and any pieces give the same to rounding.
+    (Welford 1962; Chan, Golub and LeVeque 1983). Any order and any pieces give the same to
+    rounding, and a large mean costs far less precision than with sums of squares.
 
     Args:
         count (int): Number of examples.

@@ -97,7 +97,10 @@ class NeuronScores:
 
     @property
     def top_images(self) -> dict[str, Tensor]:
-        """Indices of the images with the highest scores, shape ``(n_top_images, *neuron)``."""
+        """Indices of the images with the highest scores, shape ``(n_top_images, *neuron)``.
+
+        Fewer where there are not so many images.
+        """
         return {layer: tally.top_images for layer, tally in self.overall.items()}
 
     @property
@@ -251,6 +254,8 @@ class NeuronScores:
         unknown = set(layers) - set(self.layers)
         if unknown:
             raise ValueError(f"Expected a layer among {list(self.layers)}, but got {layer!r}")
+        if k < 0:
+            raise ValueError(f"Expected `k` of at least 0, but got {k}")
         places = [(name, p) for name in layers for p in range(self.mean[name].numel())]
         scores = torch.cat([self.mean[name].flatten() for name in layers])
         order = scores.argsort(descending=True, stable=True)[:k].tolist()
@@ -275,8 +280,12 @@ class NeuronScores:
         the other's images move up by ``n_examples``.
 
         Raises:
-            ValueError: If both were not scored alike.
+            ValueError: If both were not scored alike, as far as scores can tell: not by their
+                noise, baselines or weights.
+            TypeError: If the other is something else.
         """
+        if not isinstance(other, NeuronScores):
+            raise TypeError(f"Expected NeuronScores to merge, but got {type(other).__name__}")
         offset = self.n_examples
         moved = {
             label: {layer: tally.moved(offset) for layer, tally in tallies.items()}
@@ -285,7 +294,11 @@ class NeuronScores:
         return self.joined(replace(other, tallies=moved))
 
     def joined(self, other: NeuronScores) -> NeuronScores:
-        """The scores over the images of both, whose indices are those of the same data."""
+        """The scores over the images of both, whose indices are those of the same data.
+
+        Raises:
+            ValueError: As `merge`.
+        """
         for name in ("components", "design", "statistic", "reduction", "layers", "_kind"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
@@ -303,9 +316,12 @@ class NeuronScores:
     @property
     def _kind(self) -> str:
         """What must agree besides the settings for scores to add up."""
-        tally = next(iter(next(iter(self.tallies.values())).values()))
+        of_layers = next(iter(self.tallies.values()))
+        tally = next(iter(of_layers.values()))
+        shapes = ", ".join(str(tuple(t.score.mean.shape)) for t in of_layers.values())
         return (
-            f"{'classes apart' if None not in self.tallies else 'classes together'}, "
+            f"neurons of shape {shapes}, "
+            f"{'classes together' if None in self.tallies else 'classes apart'}, "
             f"{'with' if tally.surprise else 'without'} noise, "
             f"{'with' if tally.images else 'without'} every example's coefficients, "
             f"{tally.n_top} top images"
@@ -329,7 +345,7 @@ class NeuronScores:
         Raises:
             ValueError: If the file is damaged, or something else.
         """
-        return cls.from_arrays(archive.load_arrays(path, {"scores"}, "`NeuronScores.save`"))
+        return cls.from_arrays(archive.load_arrays(path, {"scores"}, "`NeuronScores.save`"), path)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays; what describes them is JSON in the array ``scores``."""
@@ -348,8 +364,22 @@ class NeuronScores:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NeuronScores:
-        """The scores that `to_arrays` made arrays of."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], source: str | Path) -> NeuronScores:
+        """The scores that `to_arrays` made arrays of.
+
+        Raises:
+            ValueError: If they are damaged; the message names the source.
+        """
+        try:
+            return cls._from_arrays(arrays)
+        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Expected arrays written by `NeuronScores.save`, but those of {source} are "
+                f"damaged ({error!r})"
+            ) from None
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NeuronScores:
         about = json.loads(str(arrays["scores"]))
         tallies: dict[int | None, dict[str, Tally]] = {label: {} for label in about["classes"]}
         for number, layer in enumerate(about["layers"]):

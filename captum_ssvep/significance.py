@@ -54,18 +54,20 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
 
     Args:
         coefficients (Tensor): Shape ``(images, ...)``.
-        n_resamples (int, optional): Random flips; p-values are at least 1 / (n + 1).
+        n_resamples (int, optional): Random flips; p-values are at least 2 / (n + 1).
             Default: 9999
         seed (int, optional): Of the flips. Default: 0
 
     Returns:
-        Tensor: p-values, float64, shape ``(...)``.
+        Tensor: p-values, float64, shape ``(...)``; 1 where there is but one image.
 
     Examples::
 
         >>> sign_flip_test(torch.tensor([[1.0, 1.0], [2.0, -2.0], [3.0, 1.0]]))
         tensor([0.2500, 1.0000], dtype=torch.float64)
     """
+    if len(coefficients) < 2:
+        return torch.ones(coefficients.shape[1:], dtype=torch.float64)
     values = coefficients.detach().double().cpu().numpy().reshape(len(coefficients), -1)
     result = stats.permutation_test(
         (values,),
@@ -92,15 +94,16 @@ def noise_surprise(amplitude: Tensor, neighbours: Tensor) -> Tensor:
         neighbours (Tensor): Those of its neighbours, shape ``(K, ...)``.
 
     Returns:
-        Tensor: Shape ``(...)``; 0 where all amplitudes are zero.
+        Tensor: float64, shape ``(...)``; 0 where all amplitudes are zero.
 
     Examples::
 
         >>> noise_surprise(torch.tensor(2.0), torch.ones(4)).neg().exp()  # F(2, 8) of 4
-        tensor(0.0625)
+        tensor(0.0625, dtype=torch.float64)
     """
-    noise = neighbours.square().sum(0)
-    ratio = torch.where(amplitude == 0, 0.0, amplitude.square() / noise)
+    # Squares of small activations would underflow in single precision.
+    signal, noise = amplitude.double().square(), neighbours.double().square().sum(0)
+    ratio = torch.where(signal == 0, 0.0, signal / noise)
     return len(neighbours) * ratio.log1p()
 
 
@@ -110,7 +113,7 @@ def fisher_test(mean_surprise: Tensor, n_examples: int) -> Tensor:
     .. math:: -2 \sum_{i=1}^n \ln p_i \sim \chi^2_{2n}
 
     Args:
-        mean_surprise (Tensor): Mean of :math:`-\\ln p` over images, as of `noise_surprise`.
+        mean_surprise (Tensor): Mean of :math:`-\ln p` over images, as of `noise_surprise`.
         n_examples (int): Number of images, whose noise is independent.
 
     Returns:

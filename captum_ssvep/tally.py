@@ -29,10 +29,10 @@ class Tally:
         score: The statistic, reduced over components, shape ``(*neuron)``.
         by_component: The statistic of every component, ``(components, *neuron)``.
         coefficient: The signed coefficient, likewise; zero where rounding alone could make it.
-        surprise: Against the noise of the image, `significance.noise_surprise`; None without noise.
         top_scores: The largest scores of any image, in falling order, ``(n_top, *neuron)``.
         top_images: The indices of these images.
         n_top: How many to keep, of as many images as there are.
+        surprise: Against the noise of the image, `significance.noise_surprise`; None without noise.
         images: Indices of the images whose coefficients are kept, a tensor for each batch.
         coefficients: These, shape ``(images, components, *neuron)``, likewise.
     """
@@ -40,10 +40,10 @@ class Tally:
     score: Moments
     by_component: Moments
     coefficient: Moments
-    surprise: Moments | None
     top_scores: Tensor
     top_images: Tensor
     n_top: int
+    surprise: Moments | None = None
     images: tuple[Tensor, ...] = ()
     coefficients: tuple[Tensor, ...] = ()
 
@@ -187,9 +187,8 @@ def unpack(arrays: Mapping[str, NDArray[Any]]) -> list[Tally]:
             name: Moments(
                 counts[row], tensors[f"{name}.mean"][row], tensors[f"{name}.deviations"][row]
             )
-            if f"{name}.mean" in tensors
-            else None
             for name in MOMENTS
+            if name != "surprise" or "surprise.mean" in tensors
         }
         fields |= {name: pieces[name][row] for name in ("top_scores", "top_images")}
         fields |= {

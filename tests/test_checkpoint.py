@@ -425,6 +425,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path, path, kind):
     words = {
         "spectrum": "lacks checkpoint, scores",
         "scores": "lacks checkpoint",
+        "torch": "lacks checkpoint, scores",
         "other arrays": "lacks checkpoint, scores",
         "progress alone": "lacks scores",
         "one array": "is none, or damaged",

@@ -684,3 +684,26 @@ def test_a_residual_network_in_single_precision(resnet32):
                 whole.mean[layer], single.mean[layer], rtol=1e-3, atol=1e-5 * scale
             )
             assert scale > 0
+
+
+@pytest.mark.parametrize("labels", [torch.arange(7) / 2, torch.eye(7, dtype=torch.long)])
+def test_labels_that_are_no_classes_are_refused(tagging, labels):
+    with pytest.raises(ValueError, match="one integer per example as label for `by_class`"):
+        score(tagging, TensorDataset(IMAGES[:7], labels), by_class=True)
+
+
+class StreamOfKnownLength(Stream):
+    def __len__(self):
+        return len(IMAGES)
+
+
+@pytest.mark.parametrize("stream", [Stream(), StreamOfKnownLength()])
+def test_a_stream_needs_a_loader(tagging, stream):
+    with pytest.raises(TypeError, match="Dataset with a length, or a DataLoader, but got Stream"):
+        score(tagging, stream)
+
+
+@pytest.mark.parametrize("statistic", ["zscore", "baseline_corrected"])
+def test_statistics_that_a_grid_lacks_are_refused_before_anything_runs(tagging, statistic):
+    with pytest.raises(ValueError, match="Expected a design in time"):
+        score(tagging, Untouched(), statistic=statistic, design=TaggingDesign.grid())

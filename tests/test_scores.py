@@ -521,8 +521,6 @@ DAMAGED = {
 }
 
 
-# NumPy leaves the file of a damaged archive open.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_damaged_and_foreign_files_are_refused_and_left_alone(score, tagging, tmp_path, kind):
     path = tmp_path / "scores.npz"
@@ -641,3 +639,38 @@ def test_scores_of_other_layers_do_not_merge(score, tagging):
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"same layers to merge, but got \('0', '1', '3'\)"):
         score().merge(fewer)
+
+
+def without_array(name):
+    return lambda arrays: {kept: array for kept, array in arrays.items() if kept != name}
+
+
+def with_description(text):
+    return lambda arrays: {**arrays, "scores": np.array(text)}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_array("0.count"),
+        without_array("1.score.mean"),
+        without_array("2.top_images"),
+        with_description("{}"),
+        with_description("[1]"),
+        with_description("no JSON"),
+    ],
+)
+def test_incomplete_arrays_are_refused(score, tmp_path, damage):
+    path = tmp_path / "scores.npz"
+    np.savez(path, **damage(score().to_arrays()))
+    with pytest.raises(ValueError, match=r"scores\.npz are damaged"):
+        NeuronScores.load(path)
+
+
+def test_what_cannot_be_merged_is_refused(score, tagging):
+    with pytest.raises(TypeError, match="Expected NeuronScores to merge, but got int"):
+        score().merge(3)
+    with pytest.raises(ValueError, match="same kind to merge"):
+        score().merge(score(pooling="neuron"))
+    with pytest.raises(ValueError, match="`k` of at least 0"):
+        score().top(-1)

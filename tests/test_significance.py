@@ -243,3 +243,15 @@ def test_the_thresholds_are_those_of_rayleigh_distributed_amplitudes(rate):
     neighbours = rng.rayleigh(size=(1_000_000, 4)).mean(axis=1)
     found = np.exp(-np.square(SNR_THRESHOLDS[rate] * neighbours) / 2).mean()
     assert found == pytest.approx(rate, rel=0.03)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-24, 1e20, 1e30])
+def test_small_and_large_activations_are_as_surprising(unit):
+    amplitude, neighbours = torch.tensor([0.5, 2.0, 7.0]), torch.rand(4, 3) + 0.5
+    expected = noise_surprise(amplitude.double(), neighbours.double())
+    found = noise_surprise(unit * amplitude, unit * neighbours)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_one_image_has_no_sign_to_flip():
+    assert sign_flip_test(torch.tensor([[1.0, -2.0]])).tolist() == [1, 1]
