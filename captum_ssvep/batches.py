@@ -81,7 +81,8 @@ def as_loader(
             f"{type(data).__name__}; with images in a tensor, `TensorDataset(images, labels)`"
         )
     chosen = data if items is None else Subset(data, items)
-    return DataLoader(chosen, batch_size, num_workers=num_workers)
+    # A generator of its own: a loader otherwise draws a seed from the global one.
+    return DataLoader(chosen, batch_size, num_workers=num_workers, generator=torch.Generator())
 
 
 def batches_of(loader: DataLoader[Any], device: torch.device | None) -> Iterator[Batch]:
