@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from .ablation import ablated, channel_dim, replayed
 from .batches import Data, as_loader, batches_of, device_of
 from .design import TaggingDesign
+from .recording import resolve_layer
 from .restoring import undisturbed
 from .scores import NeuronScores
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
@@ -317,6 +318,8 @@ def _damage(
 ) -> FilterDamage:
     """Change of a weighted sum over frames of the objective, for each filter and image."""
     changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for layer in layers:
+        resolve_layer(layer, model)  # before anything is shown or run
     with tqdm(
         desc="ablation",
         total=len(loader) * len(layers),

@@ -23,6 +23,15 @@ def fixed_seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """On a busy machine threads wait for each other: for small networks they cost, not save."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
 @pytest.fixture(scope="session")
 def cifar_images():
     """The first twenty CIFAR-10 test images, normalised."""

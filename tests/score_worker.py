@@ -41,11 +41,14 @@ NOBODY = 65534
 
 
 def small_network(seed=3):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
-    ).double().eval()  # fmt: skip
+    """With the same weights every time, whatever the random state, which stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = nn.Sequential(
+            nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+        )  # fmt: skip
+    return model.double().eval()
 
 
 class Images(Dataset):
@@ -100,18 +103,30 @@ def score_cifar(**arguments):
 
 
 def assert_same_scores(first, second, rtol=1e-12, atol=1e-12):
-    """All that scores hold agrees, of all images and of each class."""
-    for name in ("layers", "components", "design", "statistic", "reduction"):
+    """All that scores hold agrees, over all images and over those of each class."""
+    for name in ("layers", "components", "design", "statistic", "reduction", "classes"):
         assert getattr(first, name) == getattr(second, name)
-    assert first.classes == second.classes
     for label in (None, *first.classes):
         one, other = (s if label is None else s.of_class(label) for s in (first, second))
         assert one.n_examples == other.n_examples
         for layer in one.layers:
-            for name in ("mean", "variance", "by_component", "coefficient"):
-                values, expected = getattr(one, name)[layer], getattr(other, name)[layer]
-                torch.testing.assert_close(values, expected, rtol=rtol, atol=atol, equal_nan=True)
+            found, expected = (values_of(scores, layer) for scores in (one, other))
+            torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, equal_nan=True)
             assert torch.equal(one.top_images[layer], other.top_images[layer])
+
+
+def values_of(scores, layer):
+    names = ("mean", "variance", "by_component", "coefficient")
+    values = {name: getattr(scores, name)[layer] for name in names}
+    tally = scores.overall[layer]
+    values["top scores"] = tally.top_scores
+    if tally.surprise:
+        values["surprise"] = tally.surprise.mean
+    if tally.images:
+        order = torch.cat(tally.images).argsort()
+        values["images"] = torch.cat(tally.images)[order]
+        values["coefficients"] = torch.cat(tally.coefficients)[order]
+    return values
 
 
 def environment():

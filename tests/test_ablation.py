@@ -13,6 +13,8 @@ from torchvision.ops import FrozenBatchNorm2d
 from captum_ssvep import ablated, keep_only
 from captum_ssvep.ablation import replayed
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
 
 

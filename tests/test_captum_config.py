@@ -22,6 +22,8 @@ from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign
 from captum_ssvep.recording import LayerRecorder
 from captum_ssvep.stimulus import Stimulus
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CAPTUMS_MODULE = "captum.testing.attr.helpers.test_config"
 N_ENTRIES, N_MISFIT_BASELINES = 45, 9
 CAPTUMS_ARGUMENTS = {"neuron_selector", "n_samples"}  # what tagging has no use for
@@ -126,15 +128,6 @@ class Case:
 
     def n_hooks(self):
         return sum(len(vars(m)[name] or ()) for m in self.model.modules() for name in HOOKS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Thousands of tiny convolutions: on a busy machine threads wait for each other for minutes."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

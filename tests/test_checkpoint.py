@@ -15,10 +15,18 @@ import time
 
 import numpy as np
 import pytest
-import score_worker
 import torch
 from captum.attr import LayerGradientXActivation
-from score_worker import COMPONENTS, LAYERS, Images, Workers, assert_same_scores, score
+from score_worker import (
+    COMPONENTS,
+    LAYERS,
+    Images,
+    Workers,
+    assert_same_scores,
+    score,
+    score_case,
+    small_network,
+)
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -30,6 +38,8 @@ from captum_ssvep import (
 )
 from captum_ssvep.checkpoint import digest
 from captum_ssvep.components import Component
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 N_IMAGES = 23
 BATCH_SIZE = 4  # five batches and three images more
@@ -45,7 +55,7 @@ def images(**arguments):
 
 
 def small_tagging(seed=3, layers=LAYERS):
-    return FrequencyTaggingAttribution(score_worker.small_network(seed), layers)
+    return FrequencyTaggingAttribution(small_network(seed), layers)
 
 
 def n_done(path):
@@ -102,16 +112,8 @@ def test_it_goes_on_in_batches_of_any_size(path, batch_size, arguments):
     interrupt(path, 14, checkpoint_every=1, **arguments)
     assert n_done(path) == 12
     resumed = score(images(), checkpoint=path, batch_size=batch_size, **arguments)
-    expected = score(images(), **arguments)
-    assert_same_scores(resumed, expected)
+    assert_same_scores(resumed, score(images(), **arguments))
     assert_equal_scores(NeuronScores.load(path), resumed)
-    if arguments.get("keep_examples"):
-        for found, values in zip(
-            resumed.p_values(test="sign_flip").values(),
-            expected.p_values(test="sign_flip").values(),
-            strict=True,
-        ):
-            torch.testing.assert_close(found, values, rtol=0, atol=1e-12)
 
 
 def test_it_goes_on_after_any_number_of_interruptions(path):
@@ -123,7 +125,7 @@ def test_it_goes_on_after_any_number_of_interruptions(path):
 
 
 def test_relevance_goes_on(path):
-    model = score_worker.small_network()
+    model = small_network()
     method = LayerGradientXActivation(model, [model[1], model[3]])
     arguments = dict(attribution=FrequencyTunnel(method), labels_as="target")
     interrupt(path, 14, checkpoint_every=1, **arguments)
@@ -257,20 +259,21 @@ def workers():
 
 def test_a_process_that_is_killed_ten_times_goes_on(workers, tmp_path, path):
     case = "every example"
-    delays = random.Random(0)
-    arguments = dict(checkpoint=str(path), checkpoint_every=1, pause=0.03, in_group=False)
+    delays = random.Random(1)
+    arguments = dict(checkpoint=str(path), checkpoint_every=1, batch_size=1, in_group=False)
+    arguments["pause"] = 0.03
     held = [0]
     for _ in range(10):
         workers.start(case, tmp_path, **arguments)
         # All images take three seconds at least, and ten delays less.
-        time.sleep(delays.uniform(0, 0.5))
+        time.sleep(delays.uniform(0, 0.4))
         workers.kill()
         assert workers.wait() == [-9]
         held.append(n_done(path))
     assert held == sorted(held)
     assert len({done for done in held if 0 < done < 101}) >= 3, held
     assert workers.finish(case, tmp_path, **arguments) == [0]
-    expected, _ = score_worker.score_case(case)
+    expected, _ = score_case(case)
     assert_same_scores(NeuronScores.load(tmp_path / f"{case}.0.npz"), expected)
     assert_same_scores(NeuronScores.load(path), expected)
     assert n_done(path) == 101
@@ -294,7 +297,7 @@ def reads_damaged_archives(test):
 def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint(workers, tmp_path, path):
     """The kernel ends it when its file, which grows with the images, passes a limit."""
     case = "every example"
-    expected, _ = score_worker.score_case(case)
+    expected, _ = score_case(case)
     expected.save(path)
     limit = path.stat().st_size * 3 // 4
     path.unlink()
@@ -458,7 +461,7 @@ def test_changed_numbers_are_noticed(path, name):
 
 
 def tunnel():
-    model = score_worker.small_network()
+    model = small_network()
     return FrequencyTunnel(LayerGradientXActivation(model, [model[1], model[3]]))
 
 
@@ -470,7 +473,7 @@ def changed_weights():
 
 
 def deeper():
-    model = score_worker.small_network()
+    model = small_network()
     return FrequencyTaggingAttribution(model.append(nn.Linear(3, 2).double()).eval(), LAYERS)
 
 
@@ -485,7 +488,7 @@ def first_pixel(values):
 
 
 MASK = (torch.arange(8) % 2).expand(8, 8)
-# What is other than in the checkpoint, made of DEFAULTS, and how the message calls it.
+# What is other than by default, and how the message calls it.
 FOREIGN = {
     "weights": (dict(attribution=lambda: small_tagging(seed=4)), "model"),
     "a weight": (dict(attribution=changed_weights), "model"),
@@ -546,7 +549,7 @@ def test_a_checkpoint_of_other_work_is_refused(path, kind, finished):
 
 
 def test_what_changes_nothing_is_no_other_work(path):
-    """The same arguments otherwise written, and hooks, devices or gradients of the model."""
+    """The same arguments otherwise written, and what hooks or gradients the model has."""
     arguments = dict(feature_mask=MASK, components=COMPONENTS, design=TaggingDesign())
     interrupt(path, 14, checkpoint_every=1, **arguments)
     tagging = small_tagging()
@@ -619,10 +622,8 @@ def test_a_checkpoint_does_not_move_the_random_state(path, of):
 def test_the_first_image_alone_is_fetched_to_tell_data_apart(path):
     score(images(), checkpoint=path)
     data = images()
-    before = torch.get_rng_state()
     score(data, checkpoint=path)
     assert set(data.fetched) == {0}
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def normalised(**buffers):

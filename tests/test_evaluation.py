@@ -23,6 +23,8 @@ from captum_ssvep import (
 )
 from captum_ssvep.evaluation import FilterDamage, loss, margin
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 N_IMAGES = 7
 IMAGES = torch.randn(N_IMAGES, 3, 8, 10, generator=torch.Generator().manual_seed(3))
 LABELS = torch.tensor([0, 2, 1, 1, 0, 2, 2])

@@ -21,6 +21,8 @@ from captum_ssvep import (
 )
 from captum_ssvep.statistics import REDUCTIONS, STATISTICS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECTIFIED = ["1", "3"]
 LAYERS = ["0", *RECTIFIED]
 DIGIT_LAYERS = ["relu", "layer1.0.conv2", "layer3"]
@@ -30,15 +32,6 @@ SHORT = dict(design=TaggingDesign.for_parts(2, max_order=2, kind="time"), max_or
 GENERATOR = torch.Generator().manual_seed(0)  # at import, before any test's seed
 IMAGES = torch.randn(7, 3, 10, 12, generator=GENERATOR, dtype=torch.float64)
 LABELS = torch.tensor([2, 0, 2, 1, 0, 2, 5])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Several, which wait for each other, cost small networks more than they save."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def small_network():

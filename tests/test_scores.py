@@ -23,6 +23,8 @@ from captum_ssvep import (
     score_neurons,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LAYERS = ("0", "1", "3")  # a convolution, which answers fundamentals alone, and two rectifiers
 N_IMAGES = 16
 GENERATOR = torch.Generator().manual_seed(0)  # at import, before any test's seed
@@ -32,15 +34,6 @@ LABELS = torch.tensor([2, 0, 2, 1, 0, 2, 5, 0] * 2)
 DESIGN = TaggingDesign.for_parts(2, max_order=2, kind="time")
 NOISE = dict(noise_std=0.3)
 ALL = [(1, 0), (0, 1), (2, 0), (1, 1), (1, -1), (0, 2)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Several, which wait for each other, cost small networks more than they save."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
