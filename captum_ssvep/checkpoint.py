@@ -85,7 +85,7 @@ def _add(sha: Any, value: Any) -> None:
         dense = value.detach().cpu().contiguous()
         sha.update(f"{dense.dtype}{tuple(dense.shape)}".encode())
         sha.update(dense.flatten().view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, np.ndarray):
+    elif isinstance(value, (np.ndarray, np.generic)):
         sha.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
     elif isinstance(value, nn.Module):
         sha.update(type(value).__qualname__.encode())
