@@ -90,6 +90,12 @@ def score_case(case, rank=0, n_processes=1, pause=0.0, **arguments):
     return score(DataLoader(share, batch_size=3), **arguments), data.fetched
 
 
+def save_case(folder, case, rank, *arguments, **more):
+    scores, fetched = score_case(case, rank, *arguments, **more)
+    scores.save(folder / f"{case}.{rank}.npz")
+    (folder / f"{case}.{rank}.json").write_text(json.dumps(fetched))
+
+
 def score_cifar(**arguments):
     from cifar import MEAN, STD, load_resnet, load_test_images
 
@@ -220,7 +226,6 @@ def answer(
 ):
     """Score in a process that was forked, and end it."""
     code = 1
-    folder = Path(folder)
     try:
         if in_group:
             distributed.init_process_group(
@@ -234,9 +239,7 @@ def answer(
         if unprivileged and os.geteuid() == 0:
             os.setuid(NOBODY)
         say("ready")
-        scores, fetched = score_case(case, rank, n_processes, **arguments)
-        scores.save(folder / f"{case}.{rank}.npz")
-        (folder / f"{case}.{rank}.json").write_text(json.dumps(fetched))
+        save_case(Path(folder), case, rank, n_processes, **arguments)
         code = 0
     except Exception as error:
         say("failed", rank, f"{type(error).__name__}: {error}")
@@ -248,9 +251,7 @@ def main(folder, cases):
     distributed.init_process_group("gloo")
     rank, n_processes = distributed.get_rank(), distributed.get_world_size()
     for case in cases:
-        scores, fetched = score_case(case, rank, n_processes)
-        scores.save(folder / f"{case}.{rank}.npz")
-        (folder / f"{case}.{rank}.json").write_text(json.dumps(fetched))
+        save_case(folder, case, rank, n_processes)
     distributed.destroy_process_group()
 
 
