@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Checkpoint:
         )
         try:
             about = json.loads(str(arrays["checkpoint"]))
-            owner, n_done = about["owner"], int(about["n_done"])
+            owner, n_done = dict(about["owner"]), int(about["n_done"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged ({error!r})"
@@ -61,7 +62,13 @@ class Checkpoint:
                 f"Expected the checkpoint {self.path} to be of this very run, but it differs in "
                 f"{', '.join(differing)}; name another file, or remove this one"
             )
-        return NeuronScores.from_arrays(arrays, self.path), n_done
+        scores = NeuronScores.from_arrays(arrays, self.path)
+        if scores.n_examples != n_done:
+            raise ValueError(
+                f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged: it counts "
+                f"{n_done} images and holds {scores.n_examples}"
+            )
+        return scores, n_done
 
 
 def digest(*values: Any) -> str:
@@ -82,17 +89,21 @@ def digest(*values: Any) -> str:
 
 def _add(sha: Any, value: Any) -> None:
     if isinstance(value, Tensor):
-        dense = value.detach().cpu().contiguous()
-        sha.update(f"{dense.dtype}{tuple(dense.shape)}".encode())
-        sha.update(dense.flatten().view(torch.uint8).numpy().tobytes())
+        sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        if not value.is_meta:
+            dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
+            plain = dense.resolve_conj().resolve_neg().cpu().contiguous()
+            sha.update(plain.flatten().view(torch.uint8).numpy().tobytes())
     elif isinstance(value, (np.ndarray, np.generic)):
         sha.update(f"{value.dtype}{value.shape}".encode() + value.tobytes())
     elif isinstance(value, nn.Module):
-        sha.update(type(value).__qualname__.encode())
-        _add(sha, dict(value.state_dict()))
+        sha.update(repr(value).encode())
+        _add(sha, dict(value.named_parameters()))
+        _add(sha, dict(value.named_buffers()))
     elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            sha.update(f"{key}:".encode())
+        sha.update(f"{len(value)} keys".encode())
+        for key in sorted(value, key=repr):
+            sha.update(f"{key!r}:".encode())
             _add(sha, value[key])
     elif isinstance(value, (list, tuple)):
         sha.update(f"{len(value)} of".encode())
@@ -100,6 +111,21 @@ def _add(sha: Any, value: Any) -> None:
             _add(sha, item)
     elif isinstance(value, (str, int, float, bool, type(None), Design)):
         sha.update(repr(value).encode() + b";")
+    elif isinstance(value, FunctionType):
+        _add_function(sha, value)
     else:
-        # Functions and other objects by name alone: their address differs from run to run.
+        # Other objects by type alone: their address differs from run to run.
         sha.update(getattr(value, "__qualname__", type(value).__qualname__).encode() + b";")
+
+
+def _add_function(sha: Any, function: FunctionType) -> None:
+    """What a function does, as far as it can be seen: its code, and the values it holds on to."""
+    code = function.__code__
+    sha.update(function.__qualname__.encode() + code.co_code + repr(code.co_names).encode())
+    plain = (str, int, float, bool, type(None))
+    _add(sha, [constant for constant in code.co_consts if isinstance(constant, plain)])
+    _add(sha, function.__defaults__)
+    for cell in function.__closure__ or ():
+        # Functions within functions by name, lest one that holds itself never end.
+        held = cell.cell_contents
+        _add(sha, held.__qualname__ if isinstance(held, FunctionType) else held)

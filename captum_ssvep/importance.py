@@ -11,7 +11,13 @@ from typing import Any, Literal
 import torch
 from captum.attr import LayerAttribution
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from tqdm.auto import tqdm
 
 from .attribution import FrequencyTaggingAttribution
@@ -28,6 +34,8 @@ from .tally import Tally
 from .tunnel import FrequencyTunnel
 
 Method = FrequencyTaggingAttribution | FrequencyTunnel
+# Arguments that change the speed and not the scores.
+PASS_SIZES = frozenset({"internal_batch_size", "perturbations_per_eval", "frames_per_pass"})
 
 
 def score_neurons(
@@ -127,7 +135,8 @@ def score_neurons(
     )
     share = _Share.of_this_process(data)
     file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
-    scores, n_done = file.load() if file else (None, 0)
+    scores, n_saved = file.load() if file else (None, 0)
+    n_done = n_saved
     device = device_of(root_module(attribution.forward_func))
     with tqdm(
         desc=attribution.get_name(),
@@ -144,7 +153,7 @@ def score_neurons(
             if file and number % checkpoint_every == 0:
                 file.save(scores, n_done)
             bar.update(len(batch))
-    if file and scores:
+    if file and scores and n_done > n_saved:
         file.save(scores, n_done)
     return _joined_over_processes(scores)
 
@@ -202,14 +211,17 @@ class _Sweep:
 
     def owner(self) -> dict[str, str]:
         """What tells this sweep from others, for its checkpoint."""
-        method = self.attribution
+        method: Any = self.attribution
         kinds = [type(method).__qualname__]
-        while isinstance(method, FrequencyTunnel):
+        while hasattr(method, "attribution_method"):
             method = method.attribution_method
             kinds.append(type(method).__qualname__)
+        forward = self.attribution.forward_func
+        root = root_module(forward)
         described = {
             "method": kinds,
-            "model": root_module(self.attribution.forward_func) or self.attribution.forward_func,
+            # Of a plain function at least the layers are known.
+            "model": [forward, getattr(method, "layer", None) if root is None else root],
             "layers": self.names,
             "statistic": self.statistic,
             "reduction": self.reduction,
@@ -217,7 +229,7 @@ class _Sweep:
             "labels_as": self.labels_as,
             "n_top_images": self.n_top_images,
             "keep_examples": self.keep_examples,
-            **self.arguments,
+            **{name: value for name, value in self.arguments.items() if name not in PASS_SIZES},
         }
         return {name: digest(value) for name, value in described.items()}
 
@@ -274,15 +286,9 @@ class _Share:
         Raises:
             ValueError: If the data come in another order every time.
         """
-        random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-        if isinstance(self.data, DataLoader) and isinstance(self.data.sampler, random):
-            raise ValueError(
-                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
-                "shuffles; pass its Dataset"
-            )
         owner = {
             **owner,
-            "data": _digest_of_data(self.data),
+            "data": _digest_of_data(self.data, _order(self.data)),
             "processes": f"{self.rank} of {self.n_processes}",
         }
         return Checkpoint(Path(f"{path}.{self.rank}" if self.rank else path), owner)
@@ -297,14 +303,43 @@ def _length(data: Any) -> int:
     return len(data)
 
 
-def _digest_of_data(data: Data) -> str:
-    """Of the length and the first item, unless that is drawn at random."""
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    if not hasattr(dataset, "__len__") or not len(dataset):
-        return digest(None)
+def _order(data: Data) -> list[Any] | None:
+    """Items in the order of a loader; None where it has none to choose.
+
+    Raises:
+        ValueError: If it is another one every time.
+    """
+    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+        return None
+    random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+    chosen: Any = data.sampler if data.batch_sampler is None else data.batch_sampler
+    shuffles = isinstance(getattr(chosen, "sampler", chosen), random)
     with torch.random.fork_rng(devices=[]):
-        first, again = digest(dataset[0]), digest(dataset[0])
-    return digest(len(dataset), first if first == again else None)
+        order = [] if shuffles else list(chosen)
+        if shuffles or order != list(chosen):
+            raise ValueError(
+                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
+                "shuffles; pass its Dataset"
+            )
+    flat = [item if isinstance(item, (list, tuple)) else [item] for item in order]
+    return [item for items in flat for item in items]
+
+
+def _digest_of_data(data: Data, order: list[Any] | None) -> str:
+    """Of the length, the order and the first item, as far as there are any."""
+    dataset = data.dataset if isinstance(data, DataLoader) else data
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        return digest(None)
+    if not len(dataset) or order == []:
+        return digest(len(dataset))
+    first = 0 if order is None else order[0]
+    with torch.random.fork_rng(devices=[]):
+        # What is drawn at random, as an augmentation, then is the same every time, or is left out.
+        torch.manual_seed(0)
+        item = digest(dataset[first])
+        torch.manual_seed(0)
+        again = digest(dataset[first])
+    return digest(len(dataset), order, item if item == again else None)
 
 
 def _names(attribution: Method) -> list[str]:

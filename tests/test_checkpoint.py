@@ -27,13 +27,21 @@ from score_worker import (
     small_network,
 )
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
 
 from captum_ssvep import (
     FrequencyTaggingAttribution,
     FrequencyTunnel,
     NeuronScores,
     TaggingDesign,
+    score_neurons,
 )
 from captum_ssvep.checkpoint import digest
 from captum_ssvep.components import Component
@@ -724,3 +732,131 @@ def test_digests_see_a_weight_and_a_buffer_change():
     digests.append(digest(model))
     assert len(set(digests)) == 3
     assert digest(model) == digests[-1]
+
+
+def plain_function(model):
+    return lambda inputs: model(inputs)
+
+
+def squared(model):
+    return lambda inputs: model(inputs).square()
+
+
+def convolutional(activation, seed=5):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), activation).eval()
+
+
+def scored(model, forward, data, path, **arguments):
+    return score_neurons(
+        FrequencyTaggingAttribution(forward, model[1]),
+        data,
+        checkpoint=path,
+        batch_size=2,
+        show_progress=False,
+        **arguments,
+    )
+
+
+TENSORS = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("kind", ["activation", "function", "weights behind a function", "pooling"])
+def test_what_looks_alike_is_told_apart(path, kind):
+    model, other = convolutional(nn.ReLU()), convolutional(nn.ReLU())
+    forwards, pooling = (model, other), ("channel", "channel")
+    if kind == "activation":
+        other = convolutional(nn.Tanh())
+        forwards = (model, other)
+    elif kind == "function":
+        forwards = (plain_function(model), squared(other))
+    elif kind == "weights behind a function":
+        other = convolutional(nn.ReLU(), seed=6)
+        forwards = (plain_function(model), plain_function(other))
+    else:
+        pooling = (lambda v: v.mean((2, 3)), lambda v: v.amax((2, 3)))
+    scored(model, forwards[0], TENSORS, path, pooling=pooling[0])
+    scored(model, forwards[0], TENSORS, path, pooling=pooling[0])
+    with pytest.raises(ValueError, match="pooling" if kind == "pooling" else "model"):
+        scored(other, forwards[1], TENSORS, path, pooling=pooling[1])
+
+
+def test_the_order_of_a_loader_counts(path):
+    model = convolutional(nn.ReLU())
+    first = DataLoader(TensorDataset(TENSORS), sampler=range(4), batch_size=2)
+    scored(model, model, first, path)
+    for sampler in (range(3, 7), [3, 2, 1, 0]):
+        with pytest.raises(ValueError, match="differs in data"):
+            scored(model, model, DataLoader(first.dataset, sampler=sampler, batch_size=2), path)
+    shuffled = BatchSampler(RandomSampler(first.dataset), 2, drop_last=False)
+    with pytest.raises(ValueError, match="shuffles"):
+        scored(model, model, DataLoader(first.dataset, batch_sampler=shuffled), path)
+
+
+class Flipped(Dataset):
+    def __len__(self):
+        return len(TENSORS)
+
+    def __getitem__(self, index):
+        return TENSORS[index].flip(-1) if torch.rand(()) < 0.5 else TENSORS[index]
+
+
+def test_random_flips_can_always_be_resumed(path):
+    model = convolutional(nn.ReLU())
+    scored(model, model, Flipped(), path)
+    for _ in range(8):
+        torch.rand(3)
+        scored(model, model, Flipped(), path)
+
+
+class CountedStream(IterableDataset):
+    def __len__(self):
+        return len(TENSORS)
+
+    def __iter__(self):
+        return iter(TENSORS)
+
+
+def test_a_stream_of_known_length_is_kept(path):
+    model = convolutional(nn.ReLU())
+    loader = DataLoader(CountedStream(), batch_size=2)
+    assert scored(model, model, loader, path).n_examples == len(TENSORS)
+
+
+def test_the_size_of_passes_may_change(path):
+    model = convolutional(nn.ReLU())
+    scored(model, model, TENSORS, path, internal_batch_size=2)
+    written = path.stat().st_mtime_ns
+    scored(model, model, TENSORS, path, internal_batch_size=9, perturbations_per_eval=3)
+    assert path.stat().st_mtime_ns == written  # nothing was new
+
+
+@pytest.mark.parametrize("about", [{"n_done": 3, "owner": []}, {"n_done": 6}, {"n_done": -1}])
+def test_a_description_that_does_not_fit_is_damage(path, about):
+    model = convolutional(nn.ReLU())
+    scored(model, model, TENSORS, path)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    held = json.loads(str(arrays["checkpoint"]))
+    np.savez(path, **{**arrays, "checkpoint": np.array(json.dumps(held | about))})
+    with pytest.raises(ValueError, match=r"scores\.npz (is damaged|to be of this very run)"):
+        scored(model, model, TENSORS, path)
+
+
+def test_nested_values_have_digests_of_their_own():
+    values = [
+        {"a": {"b": 1, "c": 2}},
+        {"a": {"b": 1}, "c": 2},
+        {1: 1},
+        {"1": 1},
+        {"a": 1, "b": 2},
+        {"a:1;b": 2},
+        {},
+        [],
+        None,
+    ]
+    assert len({digest(value) for value in values}) == len(values)
+    conjugate = torch.tensor([1 + 2j]).conj()
+    assert digest(conjugate) == digest(torch.tensor([1 - 2j]))
+    assert digest(torch.eye(2).to_sparse()) == digest(torch.eye(2))
+    assert digest(torch.empty(2, device="meta")) != digest(torch.empty(3, device="meta"))
