@@ -17,6 +17,10 @@ from torchvision.datasets import CIFAR10
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+CLASS_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 # github.com/akamaster/pytorch_resnet_cifar10, BSD-2-Clause.
 WEIGHTS_URL = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models/"
 WEIGHTS_FILES = {20: "resnet20-12fca82f.th", 32: "resnet32-d509ac18.th"}

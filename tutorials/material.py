@@ -1,0 +1,80 @@
+"""What the notebooks work on: a trained network, pictures for it, and where both come from.
+
+Trained CIFAR-10 weights and images come from the folder that ``CAPTUM_SSVEP_DATA`` names, else from
+the network; where neither is to be had, the handwritten digits of the package stand in. Every
+notebook runs on all three, since both networks take 32 x 32 images and have three stages of equal
+names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import NamedTuple
+
+import cifar
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from captum_ssvep import black, digits
+
+# What a missing network or a damaged download raises, here and in torchvision.
+UNREACHABLE = (OSError, RuntimeError)
+
+
+class Material(NamedTuple):
+    """A network in eval mode, its pictures, and what black looks like to it."""
+
+    source: str
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def dark(self) -> Tensor:
+        """Black, normalised as the images are: the `baselines` of every call."""
+        return black(self.mean, self.std)
+
+
+def quiet_downloads() -> contextlib.redirect_stderr[io.StringIO]:
+    """Keeps the folders that downloads name out of the notebooks' outputs."""
+    return contextlib.redirect_stderr(io.StringIO())
+
+
+def load(n_images: int = 100, depth: int = 32) -> Material:
+    """A CIFAR-10 ResNet and ``n_images`` test images, or the package's digits."""
+    try:
+        with quiet_downloads():
+            model = cifar.load_resnet(depth)
+            images, labels = cifar.load_test_images(n_images)
+    except UNREACHABLE as error:
+        print(f"No CIFAR-10 here ({type(error).__name__}): the embedded digits stand in.")
+        pixels, labels = digits.load_test_set()
+        images = digits.preprocess(pixels[:n_images])
+        names = tuple(str(digit) for digit in range(10))
+        source = "digits network of the package, its held-out digits"
+        return Material(
+            source, digits.load_network(), images, labels[:n_images], names, (0.0,), (1.0,)
+        )
+    source = f"ResNet-{depth} trained on CIFAR-10, its test images"
+    return Material(source, model, images, labels, cifar.CLASS_NAMES, cifar.MEAN, cifar.STD)
+
+
+def load_torchvision(name: str) -> tuple[nn.Module, nn.Module, str]:
+    """A torchvision classifier in eval mode, its preprocessing, and where its weights come from."""
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        with quiet_downloads():
+            model, source = torchvision.models.get_model(name, weights=weights), "trained"
+    except UNREACHABLE as error:
+        print(f"No weights here ({type(error).__name__}): {name} stays untrained.")
+        torch.manual_seed(0)
+        model, source = (
+            torchvision.models.get_model(name),
+            "untrained, as no weights were to be had",
+        )
+    return model.eval(), weights.transforms(), source
