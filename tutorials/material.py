@@ -73,8 +73,5 @@ def load_torchvision(name: str) -> tuple[nn.Module, nn.Module, str]:
     except UNREACHABLE as error:
         print(f"No weights here ({type(error).__name__}): {name} stays untrained.")
         torch.manual_seed(0)
-        model, source = (
-            torchvision.models.get_model(name),
-            "untrained, as no weights were to be had",
-        )
+        model, source = torchvision.models.get_model(name), "untrained, as no weights were found"
     return model.eval(), weights.transforms(), source
