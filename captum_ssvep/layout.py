@@ -147,7 +147,7 @@ def to_map(
             f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: nothing to draw"
         )
     enlarged = F.interpolate(combined[None, None], size, mode="bilinear", align_corners=False)
-    array: NDArray[np.float32] = enlarged[0, 0, :, :, None].cpu().numpy()
+    array: NDArray[np.float32] = enlarged[0, 0, :, :, None].detach().cpu().numpy()
     return np.ascontiguousarray(array)
 
 

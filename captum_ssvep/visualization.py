@@ -154,7 +154,8 @@ def plot_spectrum(
         neuron (int or sequence of int): Index of the neuron behind the batch dimension.
         example (int, optional): Index in the batch. Default: 0
         statistic (str, optional): One of `statistics.STATISTICS`. Default: ``"amplitude"``
-        n_labels (int, optional): The strongest components to name. Default: 6
+        n_labels (int, optional): The strongest components to name, as far as names do not cover
+            each other. Default: 6
         ax (Axes, optional): Where to draw. Default: a new figure.
 
     Returns:
@@ -175,16 +176,14 @@ def plot_spectrum(
         ax.plot(place, height, "o", color=color, markersize=5, label=kind)
     in_time = isinstance(design, TaggingDesign)
     # Without frequencies to show, the axis names every component.
-    strongest = np.argsort(-np.abs(heights))[: n_labels if in_time else 0]
-    for row in strongest:
-        ax.annotate(
-            design.label(spectrum.components[row]),
-            (places[row], heights[row]),
-            textcoords="offset points",
-            xytext=(0, 6 if heights[row] >= 0 else -14),
-            ha="center",
-            fontsize=9,
-            color=kinds[row][1],
+    if in_time:
+        sizes = np.abs(heights)
+        strongest = [r for r in np.argsort(-sizes)[:n_labels] if sizes[r] > 0.01 * sizes.max()]
+        _label_lines(
+            ax,
+            [design.label(spectrum.components[row]) for row in strongest],
+            [(places[row], heights[row]) for row in strongest],
+            [kinds[row][1] for row in strongest],
         )
     ax.axhline(0, color="0.3", linewidth=0.8)
     ax.margins(x=0.04, y=0.14)
@@ -335,6 +334,33 @@ def _kind(component: Component, design: Design) -> tuple[str, str]:
         return INTERMODULATION_LABEL, INTERMODULATION_COLOR
     (part,) = component.parts
     return f"harmonics of {_tag(part, design)}", part_color(part)
+
+
+def _label_lines(
+    ax: Axes, names: Sequence[str], tips: Sequence[tuple[float, float]], colors: Sequence[str]
+) -> None:
+    """Write a name at the tip of each line, but for those that an earlier name would cover."""
+    per_frequency = ax.bbox.width / ax.figure.dpi * 72 / np.ptp(ax.get_xlim())
+    per_unit = ax.bbox.height / ax.figure.dpi * 72 / np.ptp(ax.get_ylim())
+    written: list[tuple[float, float, int]] = []
+    for name, (place, height), color in zip(names, tips, colors, strict=True):
+        x, y = place * per_frequency, height * per_unit
+        # A letter of 9 points is about 5 points wide.
+        if any(
+            abs(x - other_x) < 2.5 * (len(name) + length + 1) and abs(y - other_y) < 10
+            for other_x, other_y, length in written
+        ):
+            continue
+        written.append((x, y, len(name)))
+        ax.annotate(
+            name,
+            (place, height),
+            textcoords="offset points",
+            xytext=(0, 6 if height >= 0 else -14),
+            ha="center",
+            fontsize=9,
+            color=color,
+        )
 
 
 def _tag(part: int, design: Design) -> str:

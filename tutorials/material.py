@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cifar
@@ -40,9 +41,11 @@ class Material(NamedTuple):
         return black(self.mean, self.std)
 
 
-def quiet_downloads() -> contextlib.redirect_stderr[io.StringIO]:
+@contextlib.contextmanager
+def quiet_downloads() -> Iterator[None]:
     """Keeps the folders that downloads name out of the notebooks' outputs."""
-    return contextlib.redirect_stderr(io.StringIO())
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def load(n_images: int = 100, depth: int = 32) -> Material:
