@@ -129,7 +129,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
             noise_std (float, optional): Standard deviation of Gaussian noise added to every
                 element of every frame, in units of the input. Without it SNR is the amplitude in
                 units of the rounding floor; with it, and with a single component, it has the null
-                distribution of EEG (2.33, 3.26 and 4.79 at 5, 1 and 0.1 %), and all ``n_frames``
+                distribution of EEG (2.33, 3.26 and 4.78 at 5, 1 and 0.1 %), and all ``n_frames``
                 run. Default: 0.0
             seed (int, optional): Seed of that noise. Default: 0
 

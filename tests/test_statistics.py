@@ -6,6 +6,7 @@ import torch
 from scipy.signal import periodogram
 
 from captum_ssvep import TaggedSpectrum, TaggingDesign, statistics
+from captum_ssvep.significance import SNR_THRESHOLDS
 from captum_ssvep.statistics import neighbour_ratio
 
 RATE, N_FRAMES = 120.0, 1200
@@ -90,12 +91,26 @@ def test_amplitude_is_that_of_scipys_periodogram():
 
 
 def test_snr_of_noise_has_the_published_critical_values():
-    """The 5, 1 and 0.1 % points of theory: 2.33, 3.26 and 4.79 for four neighbours."""
     lines = np.random.default_rng(4).normal(size=(2, 5, 400_000))
     amplitude = torch.from_numpy(np.hypot(*lines))
     ratios = statistics.snr(amplitude[0], amplitude[1:], torch.tensor(0.0))
-    for level, threshold in ((0.05, 2.33), (0.01, 3.26), (0.001, 4.79)):
+    for level, threshold in SNR_THRESHOLDS.items():
         assert (ratios > threshold).double().mean().item() == pytest.approx(level, rel=0.1)
+
+
+def test_the_critical_values_are_exact():
+    """A line exceeds t with probability E[exp(-t^2 m^2 / 2)], m the mean of four Rayleigh
+    variables, whose density is a convolution of theirs.
+    """
+    step = 1e-3
+    amplitude = np.arange(0, 40, step) + step / 2
+    rayleigh = amplitude * np.exp(-(amplitude**2) / 2)
+    n_values = 4 * len(amplitude)
+    density = np.fft.irfft((np.fft.rfft(rayleigh, n_values) * step) ** 4, n_values) / step
+    mean = (np.arange(n_values) + 2) * step / 4
+    for level, threshold in SNR_THRESHOLDS.items():
+        exceeded = (np.exp(-((threshold * mean) ** 2) / 2) * density).sum() * step
+        assert exceeded == pytest.approx(level, rel=0.01)
 
 
 def test_nothing_is_infinite_where_everything_is_zero():
