@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import gallery
 import matplotlib
 import pytest
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 
 PETS = ("cats", "dogs")
 README = Path(__file__).parents[1] / "README.md"
+IMAGES = README.parent / "images"
 
 
 @pytest.mark.usefixtures("resnet18_weights")
@@ -38,7 +40,21 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert (tmp_path / "spectrum.npz").exists()
 
 
-def test_every_picture_is_there():
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(encoding="utf-8"))
-    assert pictures
-    assert all((README.parent / picture).exists() for picture in pictures)
+def test_everything_that_it_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text(encoding="utf-8"))
+    local = {link for link in links if not link.startswith("https://")}
+    assert all((README.parent / link).exists() for link in local)
+    pictures = {path.relative_to(README.parent).as_posix() for path in IMAGES.glob("*.png")}
+    assert pictures <= local
+    assert all((README.parent / picture).stat().st_size < 150_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", gallery.PICTURES)
+def test_the_gallery_is_the_notebooks(name):
+    assert (IMAGES / f"{name}.png").read_bytes() == gallery.picture(*gallery.PICTURES[name])
+
+
+def test_every_script_that_it_names_is_there():
+    scripts = re.findall(r"benchmarks/\w+\.py", README.read_text(encoding="utf-8"))
+    assert scripts
+    assert all((README.parent / script).exists() for script in scripts)

@@ -1,0 +1,51 @@
+"""The committed notebooks are as a reader wants them; `make notebooks` executes them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return json.loads(request.param.read_text(encoding="utf-8"))
+
+
+def test_there_are_notebooks():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_file_is_small_and_the_readme_names_it(path):
+    assert path.stat().st_size < 1_000_000
+    assert path.name in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_cell_says_what_one_learns_and_needs(notebook):
+    first = notebook["cells"][0]
+    text = "".join(first["source"])
+    assert first["cell_type"] == "markdown"
+    assert text.startswith("# ")
+    assert "**You learn**" in text
+    assert "**You need**" in text
+
+
+def test_all_cells_ran_in_order_without_errors_or_warnings(notebook):
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_nothing_tells_of_the_machine_it_ran_on(notebook):
+    shown = json.dumps([output for cell in notebook["cells"] for output in cell.get("outputs", [])])
+    shown = re.sub(r'"image/png": "[^"]*"', "", shown)
+    assert not re.search(r"(?<![\w.])/(work|tmp|root|home|usr)/", shown)
+    assert not [cell for cell in notebook["cells"] if "execution" in cell["metadata"]]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"

@@ -1,0 +1,48 @@
+"""The README's gallery: pictures of the notebooks, copied to ``images/``.
+
+Run it after the notebooks were executed; a test compares the copies with the notebooks.
+
+    python tutorials/gallery.py
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Name in images/: notebook, and the picture's place among its pictures.
+PICTURES = {
+    "halves": ("01_first_look", 3),
+    "channels": ("01_first_look", 4),
+    "spectra": ("01_first_look", 5),
+    "important": ("02_the_paper", 4),
+    "control": ("04_parts_of_your_choice", 9),
+    "windows": ("05_transformers_and_sequences", 3),
+    "memory": ("05_transformers_and_sequences", 7),
+    "agreement": ("06_filter_importance", 5),
+}
+
+
+def picture(notebook: str, place: int) -> bytes:
+    """A picture of a notebook, as PNG."""
+    path = ROOT / "tutorials" / f"{notebook}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    pictures = [
+        output["data"]["image/png"]
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    return base64.b64decode(pictures[place])
+
+
+def main() -> None:
+    """Copy all of them."""
+    for name, (notebook, place) in PICTURES.items():
+        (ROOT / "images" / f"{name}.png").write_bytes(picture(notebook, place))
+
+
+if __name__ == "__main__":
+    main()
