@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint test-lowest clean
 
 demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
@@ -14,6 +14,10 @@ lint: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The tests with the oldest versions that pyproject.toml allows (Python 3.10 to 3.12).
+test-lowest: .venv-lowest/tested
+	.venv-lowest/bin/python -m pytest
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -24,5 +28,12 @@ lint: .venv/tested
 	$(BIN)/python -m pip install --quiet --editable ".[tutorials]" --group dev
 	touch $@
 
+.venv-lowest/tested: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python \
+	    --resolution lowest-direct --editable ".[tutorials]" --group test
+	touch $@
+
 clean:
-	rm -rf .venv demo_output
+	rm -rf .venv .venv-lowest demo_output

@@ -77,7 +77,7 @@ def _restore_buffers(
 @contextmanager
 def _uncompiled() -> Iterator[None]:
     """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
-    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+    if "torch._dynamo" not in sys.modules:
         yield
         return
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():

@@ -154,7 +154,8 @@ def test_tagging_neither_recompiles_nor_disables_what_is_compiled(model, backend
         assert_same_spectra(tag(wrapped, [name]), expected[name])
         n_runs = backend.n_runs
         assert torch.equal(wrapped(IMAGES), output)
-        assert backend.n_runs > n_runs
+        # Older torch makes no graph of a Sequential at all.
+        assert (backend.n_runs > n_runs) == (n_graphs > 0)
     assert backend.n_graphs == n_graphs
 
 
