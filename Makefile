@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint test-lowest clean
+.PHONY: demo test lint package test-lowest clean
 
 demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
@@ -13,6 +13,18 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Builds, and tries the wheel elsewhere in a virtual environment of its own.
+package: .venv/tested
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+	elsewhere=$$(mktemp -d) && trap 'rm -rf "$$elsewhere"' EXIT && \
+	wheel=$$(ls "$(CURDIR)"/dist/*.whl) && \
+	$(PYTHON) -m venv "$$elsewhere/venv" && \
+	"$$elsewhere/venv/bin/python" -m pip install --quiet "$$wheel" && \
+	cd "$$elsewhere" && venv/bin/python -I "$(CURDIR)/.ci/smoke.py" "$$wheel"
 
 # The tests with the oldest versions that pyproject.toml allows (Python 3.10 to 3.12).
 test-lowest: .venv-lowest/tested
@@ -36,4 +48,4 @@ test-lowest: .venv-lowest/tested
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest demo_output
+	rm -rf .venv .venv-lowest demo_output dist
