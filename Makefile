@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint package test-lowest clean
+.PHONY: demo test lint notebooks package test-lowest clean
 
 demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
@@ -13,6 +13,11 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Runs every notebook and leaves the files as they are; 5 is pytest's status where there is none.
+notebooks: .venv/tested
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 --timeout=900 -p no:randomly \
+	    --override-ini=addopts= --override-ini=filterwarnings= tutorials || [ $$? -eq 5 ]
 
 # Builds, and tries the wheel elsewhere in a virtual environment of its own.
 package: .venv/tested
