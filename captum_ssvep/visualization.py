@@ -347,7 +347,7 @@ def _label_lines(
         x, y = place * per_frequency, height * per_unit
         # A letter of 9 points is about 5 points wide.
         if any(
-            abs(x - other_x) < 2.5 * (len(name) + length + 1) and abs(y - other_y) < 10
+            abs(x - other_x) < 2.3 * (len(name) + length) and abs(y - other_y) < 10
             for other_x, other_y, length in written
         ):
             continue
