@@ -31,7 +31,7 @@ package: .venv/tested
 	"$$elsewhere/venv/bin/python" -m pip install --quiet "$$wheel" && \
 	cd "$$elsewhere" && venv/bin/python -I "$(CURDIR)/.ci/smoke.py" "$$wheel"
 
-# The tests with the oldest versions that pyproject.toml allows (Python 3.10 to 3.12).
+# The tests with the oldest versions that pyproject.toml allows (Python 3.10 or 3.11).
 test-lowest: .venv-lowest/tested
 	.venv-lowest/bin/python -m pytest
 

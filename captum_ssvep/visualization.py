@@ -339,15 +339,15 @@ def _kind(component: Component, design: Design) -> tuple[str, str]:
 def _label_lines(
     ax: Axes, names: Sequence[str], tips: Sequence[tuple[float, float]], colors: Sequence[str]
 ) -> None:
-    """Write a name at the tip of each line, but for those that an earlier name would cover."""
+    """Write a name at the tip of each line, but for long ones that an earlier name would cover."""
     per_frequency = ax.bbox.width / ax.figure.dpi * 72 / np.ptp(ax.get_xlim())
     per_unit = ax.bbox.height / ax.figure.dpi * 72 / np.ptp(ax.get_ylim())
     written: list[tuple[float, float, int]] = []
     for name, (place, height), color in zip(names, tips, colors, strict=True):
         x, y = place * per_frequency, height * per_unit
-        # A letter of 9 points is about 5 points wide.
-        if any(
-            abs(x - other_x) < 2.3 * (len(name) + length) and abs(y - other_y) < 10
+        # Those of intermodulations are long; a letter of 9 points is about 5 points wide.
+        if " " in name and any(
+            abs(x - other_x) < 2.5 * (len(name) + length + 1) and abs(y - other_y) < 10
             for other_x, other_y, length in written
         ):
             continue
