@@ -295,8 +295,9 @@ class TaggedSpectrum:
     def _share(self, components: Sequence[Component]) -> Tensor:
         if not components:
             raise ValueError(
-                "Expected parts for which the spectrum holds components, but got none among "
-                f"{', '.join(map(str, self.components))}; compute it with components='all'"
+                f"Expected parts among 0 to {self.design.n_parts - 1} for which the spectrum holds "
+                f"components, but got none among {', '.join(map(str, self.components))}; compute "
+                "it with components='all' and a `max_order` of at least the number of parts"
             )
         return self.reduce(components, "variance_share", "sum")
 

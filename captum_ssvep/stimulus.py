@@ -267,7 +267,7 @@ def _validate_input(tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"Expected `inputs` to be a tensor or a tuple of tensors, but got "
-            f"{type(tensor).__name__}"
+            f"{type(tensor).__name__}; pictures become one by the model's preprocessing"
         )
     if not tensor.is_floating_point():
         raise TypeError(
@@ -310,7 +310,8 @@ def _validated_mask(mask: object, tensor: Tensor, name: str) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype not in INTEGER_DTYPES:
         raise TypeError(
             f"Expected `{name}` to be an integer tensor of part ids, but got "
-            f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}"
+            f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}; `.long()` makes "
+            "parts 0 and 1 of False and True"
         )
     return _aligned(mask.to(tensor.device).long(), tensor, name)
 

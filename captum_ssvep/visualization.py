@@ -161,7 +161,7 @@ def plot_spectrum(
     Returns:
         tuple: The figure and its axes.
     """
-    index = (example, *(neuron if isinstance(neuron, Sequence) else (neuron,)))
+    index = _index(spectrum, neuron, example)
     design = spectrum.design
     heights = [
         float(spectrum.reduce([component], statistic, "sum")[index])
@@ -237,7 +237,7 @@ def plot_neighbours(
             "Expected a spectrum with neighbouring bins, but got one without; compute it with "
             "noise_std above 0, or from a series"
         )
-    index = (example, *(neuron if isinstance(neuron, Sequence) else (neuron,)))
+    index = _index(spectrum, neuron, example)
     (wanted,) = design.components([component])
     bins = neighbours_of(wanted, spectrum.components, design, spectrum.n_neighbors)
     noise = spectrum.neighbour_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
@@ -283,7 +283,7 @@ def plot_contrast_response(
     Returns:
         tuple: The figure and its axes.
     """
-    index = (example, *(neuron if isinstance(neuron, Sequence) else (neuron,)))
+    index = _index(spectrum, neuron, example)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.2, 4), layout="constrained")
     figure = ax.get_figure()
@@ -307,6 +307,18 @@ def plot_contrast_response(
     ax.set(xlabel=f"Contrast of part {parts[0]}", ylabel=f"Contrast of part {parts[1]}")
     ax.set_aspect("equal")
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+
+
+def _index(spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int) -> tuple[int, ...]:
+    """Where a neuron of an example stands in what a spectrum gives."""
+    places = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
+    shape = tuple(spectrum.mean.shape[1:])
+    if len(places) != len(shape):
+        raise ValueError(
+            f"Expected `neuron` to have an index for each dimension of the neurons, {shape}, but "
+            f"got {neuron}; a spectrum with pooling='channel' has one for each channel"
+        )
+    return (example, *places)
 
 
 def _timeline(design: Design) -> tuple[int, float, str, str]:
@@ -339,14 +351,14 @@ def _kind(component: Component, design: Design) -> tuple[str, str]:
 def _label_lines(
     ax: Axes, names: Sequence[str], tips: Sequence[tuple[float, float]], colors: Sequence[str]
 ) -> None:
-    """Write a name at the tip of each line, but for long ones that an earlier name would cover."""
+    """Write a name at the tip of each line, but for those that an earlier name would cover."""
     per_frequency = ax.bbox.width / ax.figure.dpi * 72 / np.ptp(ax.get_xlim())
     per_unit = ax.bbox.height / ax.figure.dpi * 72 / np.ptp(ax.get_ylim())
     written: list[tuple[float, float, int]] = []
     for name, (place, height), color in zip(names, tips, colors, strict=True):
         x, y = place * per_frequency, height * per_unit
-        # Those of intermodulations are long; a letter of 9 points is about 5 points wide.
-        if " " in name and any(
+        # The tags' own names, f1 and f2, always; a letter of 9 points is about 5 points wide.
+        if len(name) > 2 and any(
             abs(x - other_x) < 2.5 * (len(name) + length + 1) and abs(y - other_y) < 10
             for other_x, other_y, length in written
         ):

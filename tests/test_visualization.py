@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import matplotlib
@@ -199,3 +200,29 @@ def test_grids_are_drawn_without_frequencies():
     assert axes[-1].get_xlabel() == "Frame"
     assert axes[1].get_title() == "frame 3"
     np.testing.assert_allclose(axes[-1].get_lines()[0].get_ydata(), design.contrasts[:, 0])
+
+
+@pytest.mark.parametrize("neuron", [3, (0, 1), (0, 0, 0, 0)])
+@pytest.mark.parametrize("plot", [plot_spectrum, plot_contrast_response])
+def test_a_neuron_with_the_wrong_number_of_indices_is_refused(plot, neuron):
+    series = torch.rand(240, 1, 2, 3, 4)
+    spectrum = TaggedSpectrum.from_series(series, TaggingDesign())
+    with pytest.raises(ValueError, match=r"each dimension of the neurons, \(2, 3, 4\)"):
+        plot(spectrum, neuron)
+
+
+def test_names_of_lines_do_not_cover_each_other():
+    left, right = TaggingDesign().contrasts.T
+    response = torch.from_numpy((left * right - 0.4).clip(0))[:, None, None]
+    spectrum = TaggedSpectrum.from_series(response, TaggingDesign())
+    figure, ax = plot_spectrum(spectrum, 0, n_labels=20)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) >= 5
+    for first, second in itertools.combinations(boxes, 2):
+        assert not first.overlaps(second)
+
+
+def test_a_map_of_what_carries_gradients():
+    result = torch.rand(1, 4, 2, 2, requires_grad=True)
+    assert to_map(result, (8, 8)).shape == (8, 8, 1)
