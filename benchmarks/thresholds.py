@@ -1,17 +1,21 @@
-"""What chance makes of the SNR: its critical values in white noise, for the windows in use.
+"""What chance makes of SNR and z-score: critical values in white noise, for the windows in use.
 
 Forty million lines of simulated Gaussian noise for each window; MNE's ratio of powers beside its
-exact quantile, that of F(2, 2 K) with K neighbours. A minute.
+exact quantile, that of F(2, 2 K) with K neighbours. Z-scores exceed the quantiles of a normal
+distribution far more often than these promise. Three minutes.
 
     python benchmarks/thresholds.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from scipy import stats
+from torch import Tensor
 
-from captum_ssvep.statistics import neighbour_ratio
+from captum_ssvep.statistics import neighbour_ratio, zscore
 
 LEVELS = (0.05, 0.01, 0.001)
 N_SAMPLES, N_RUNS = 2**21, 40
@@ -23,27 +27,55 @@ WINDOWS = {
 }
 
 
-def ratios(exponent: int, n_neighbors: int, n_skip: int) -> torch.Tensor:
-    """SNR of every bin of white noise."""
+Z_WINDOWS = {
+    "here, n_neighbors=2": (2, 0),
+    "here, n_neighbors=10": (10, 0),
+    "Letswave, 4 + 4 bins, 1 skipped": (4, 1),
+}
+
+
+def critical_values(statistic: Callable[[Tensor], Tensor]) -> list[float]:
+    """Of a statistic of every bin of the amplitude spectrum of white noise."""
     generator = torch.Generator().manual_seed(0)
     found = []
     for _ in range(N_RUNS):
         noise = torch.randn(N_SAMPLES, generator=generator, dtype=torch.float64)
-        spectrum = torch.fft.rfft(noise)[1:-1].abs() ** exponent
-        ratio = neighbour_ratio(spectrum, n_neighbors, n_skip)
-        found.append(ratio[ratio.isfinite()])
-    return torch.cat(found).sort().values
+        values = statistic(torch.fft.rfft(noise)[1:-1].abs())
+        found.append(values[values.isfinite()])
+    ranked = torch.cat(found).sort().values
+    return [float(ranked[int((1 - level) * len(ranked))]) for level in LEVELS]
+
+
+def ratio(amplitude: Tensor, exponent: int, n_neighbors: int, n_skip: int) -> Tensor:
+    """SNR of every bin."""
+    return neighbour_ratio(amplitude**exponent, n_neighbors, n_skip)
+
+
+def standardised(amplitude: Tensor, n_neighbors: int, n_skip: int) -> Tensor:
+    """Z-score of every bin that has all of its neighbours."""
+    reach = n_neighbors + n_skip
+    windows = amplitude.unfold(0, 2 * reach + 1, 1).T
+    neighbours = torch.cat([windows[:n_neighbors], windows[-n_neighbors:]])
+    return zscore(windows[reach], neighbours, torch.zeros(1, dtype=amplitude.dtype))
+
+
+def print_row(name: str, values: Iterable[float]) -> None:
+    """One line of the table."""
+    print(f"{name:<50}" + "".join(f"{value:10.2f}" for value in values), flush=True)
 
 
 def main() -> None:
     """Print the critical values."""
-    print(f"{'':<48}" + "".join(f"{100 * level:>8g} %" for level in LEVELS))
-    for name, (exponent, n_neighbors, n_skip) in WINDOWS.items():
-        found = ratios(exponent, n_neighbors, n_skip)
-        values = [float(found[int((1 - level) * len(found))]) for level in LEVELS]
-        print(f"{name:<48}" + "".join(f"{value:10.2f}" for value in values))
-    exact = [stats.f.isf(level, 2, 12) for level in LEVELS]
-    print(f"{'F(2, 12)':<48}" + "".join(f"{value:10.2f}" for value in exact))
+    print(f"{'SNR':<50}" + "".join(f"{100 * level:>8g} %" for level in LEVELS))
+    for name, window in WINDOWS.items():
+        print_row(name, critical_values(lambda amplitude, window=window: ratio(amplitude, *window)))
+    print_row("F(2, 12)", (stats.f.isf(level, 2, 12) for level in LEVELS))
+    print("z-score")
+    for name, window in Z_WINDOWS.items():
+        print_row(
+            name, critical_values(lambda amplitude, window=window: standardised(amplitude, *window))
+        )
+    print_row("normal distribution", (stats.norm.isf(level) for level in LEVELS))
 
 
 if __name__ == "__main__":
