@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
-from torchvision.ops import FrozenBatchNorm2d
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from .layout import guess_layout
+from .channels import BATCH_NORMS, ChannelDims, channel_dims
 from .recording import EarlyExit, resolve_layer
+from .restoring import uncompiled
 
 Filters = Mapping[str, int | Sequence[int]]
-# They scale and shift each channel by itself, and make a constant of a silent one.
-BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)
 
 
 def ablated(model: nn.Module, filters: Filters) -> AbstractContextManager[None]:
     """Silence filters: within the context, what they give is zero.
 
     A BatchNorm that takes the layer's output would turn the zeros into a constant: its channel is
-    silenced, too, as if its scale and shift were zero. Weights are not touched; hooks are gone on
-    leaving, however that happens.
+    silenced, too, as if its scale and shift were zero. Contexts nest, and filters that one
+    silences stay so in another. Weights are not touched; hooks are gone on leaving, however that
+    happens. A compiled model runs as plain Python.
 
     Args:
         model (Module): The model.
         filters (mapping): For the name of each layer, the filters to silence: one or several
-            indices along dimension 1, or along the last of tokens and channels-last layers.
+            indices along dimension 1 of convolutions, norms and pooling, along the last of linear
+            layers and LayerNorm. A ReLU or a block has them where such a layer has them that gave
+            the same shape.
 
     Raises:
-        ValueError: If a layer is not in the model, or, once the model runs, lacks the filter.
-        TypeError: If a filter is no integer, or, once the model runs, a layer gives no tensor.
+        ValueError: If a layer is not in the model, or, once the model runs, lacks the filter or
+            does not tell where its filters are.
+        TypeError: If filters are no integers, or, once the model runs, a layer gives no tensor.
 
     Examples::
 
@@ -45,7 +48,7 @@ def ablated(model: nn.Module, filters: Filters) -> AbstractContextManager[None]:
         ...     (model(torch.ones(1, 2)) == 0).tolist()
         [[True, False, True]]
     """
-    return _silenced(model, filters, keep=False)
+    return silenced(model, filters)
 
 
 def keep_only(model: nn.Module, filters: Filters) -> AbstractContextManager[None]:
@@ -66,63 +69,101 @@ def keep_only(model: nn.Module, filters: Filters) -> AbstractContextManager[None
         ...     (model(torch.ones(1, 2)) == 0).tolist()
         [[True, False, True]]
     """
-    return _silenced(model, filters, keep=True)
+    return silenced(model, filters, keep=True)
 
 
 @contextmanager
-def _silenced(model: nn.Module, filters: Filters, keep: bool) -> Iterator[None]:
-    """Zero the named channels of some layers, or all but these."""
-    # What each layer gave last, and its silent channels, for the BatchNorm that takes it.
-    given: dict[str, tuple[Tensor, Tensor]] = {}
+def silenced(
+    model: nn.Module, filters: Filters, keep: bool = False, dims: ChannelDims | None = None
+) -> Iterator[None]:
+    """Zero the named channels of some layers, or all but these.
 
-    def silence(name: str, named: Tensor, module: nn.Module, args: Any, output: Any) -> Tensor:
+    Args:
+        model: The model.
+        filters: As in `ablated`.
+        keep: Whether to zero all others.
+        dims: Where the layers have their channels, learned from whole passes. Default: None, to be
+            learned from those within.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(uncompiled())
+        silencer = _Silencer(keep, dims or stack.enter_context(channel_dims(model)))
+        for name, channels in filters.items():
+            layer, named = resolve_layer(name, model), _indices(name, channels)
+            stack.callback(silencer.attach(layer, name, named).close)
+        for module in model.modules():
+            if isinstance(module, BATCH_NORMS):
+                hook = module.register_forward_hook(silencer.follow, with_kwargs=True)
+                stack.callback(hook.remove)
+        yield
+
+
+class _Silencer:
+    """Hooks that silence filters, and the channels of the BatchNorm that takes what they give."""
+
+    def __init__(self, keep: bool, dims: ChannelDims) -> None:
+        self.keep = keep
+        self.dims = dims
+        # What layers gave, and its silent channels.
+        self.given: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+
+    def attach(self, layer: nn.Module, name: str, named: Tensor) -> ExitStack:
+        """Silence filters of a layer until what this returns is closed."""
+        with ExitStack() as stack:
+            silence = partial(self.silence, name, named)
+            stack.callback(layer.register_forward_hook(silence).remove)
+            note = layer.register_forward_hook(partial(self.note, name, named))
+            stack.callback(note.remove)
+
+            def come_last(module: nn.Module, args: Any) -> None:
+                # Behind hooks that came later, whose result is what the BatchNorm takes.
+                cast(OrderedDict[int, Any], module._forward_hooks).move_to_end(note.id)
+
+            stack.callback(layer.register_forward_pre_hook(come_last).remove)
+            return stack.pop_all()
+
+    def silence(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"Expected layer {name!r} to give one tensor, but got {type(output).__name__}"
             )
-        n_channels = output.shape[channel_dim(output)]
-        every = torch.arange(n_channels)
-        if not torch.isin(named, every).all():
+        dim = self.dims.of(layer, name, output)
+        n_channels = output.shape[dim]
+        if not torch.isin(named, torch.arange(n_channels)).all():
             raise ValueError(
                 f"Expected filters of layer {name!r} to be 0 to {n_channels - 1}, but got "
                 f"{named.tolist()}"
             )
-        silent = every[torch.isin(every, named, invert=keep)].to(output.device)
-        given[name] = output.index_fill(channel_dim(output), silent, 0), silent
-        return given[name][0]
+        return output.index_fill(dim, self._silent(named, output, dim), 0)
 
-    def follow(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        for tensor, silent in given.values():
-            if args and args[0] is tensor:
-                return output.index_fill(channel_dim(output), silent, 0)
-        return output
+    def note(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and self.dims.of(layer, name, output) == 1:
+            self.given[output] = self._silent(named, output, 1)
 
-    with ExitStack() as stack:
-        for name, channels in filters.items():
-            layer = resolve_layer(name, model)
-            hook = partial(silence, name, _indices(name, channels))
-            stack.callback(layer.register_forward_hook(hook).remove)
-        for module in model.modules():
-            if isinstance(module, BATCH_NORMS):
-                stack.callback(module.register_forward_hook(follow).remove)
-        yield
+    def _silent(self, named: Tensor, output: Tensor, dim: int) -> Tensor:
+        every = torch.arange(output.shape[dim])
+        return every[torch.isin(every, named, invert=self.keep)].to(output.device)
+
+    def follow(self, norm: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+        silent = self.given.get((*args, *kwargs.values())[0])
+        return output if silent is None else output.index_fill(1, silent, 0)
 
 
 def _indices(name: str, channels: int | Sequence[int]) -> Tensor:
-    indices = torch.as_tensor(channels).reshape(-1)
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
-        if indices.numel():
-            raise TypeError(
-                f"Expected filters of layer {name!r} to be integers, but got {channels!r}; the "
-                "indices of a mask are `mask.nonzero().flatten()`"
-            )
-        indices = indices.long()
-    return indices.cpu()
-
-
-def channel_dim(output: Tensor) -> int:
-    """Dimension of a layer's output along which its filters lie."""
-    return 1 if guess_layout(output) == "channels_first" else output.dim() - 1
+    try:
+        indices = torch.as_tensor(channels).reshape(-1)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(
+            f"Expected filters of layer {name!r} to be an index or a sequence of indices, but got "
+            f"{channels!r}"
+        ) from None
+    whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
+    if indices.numel() and not whole:
+        raise TypeError(
+            f"Expected filters of layer {name!r} to be integers, but got {channels!r}; the "
+            "indices of a mask are `mask.nonzero().flatten()`"
+        )
+    return indices.long().cpu()
 
 
 @contextmanager
@@ -152,15 +193,16 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
         ...     torch.equal(model(torch.zeros(4, 2)), expected)
         True
     """
-    outputs = _outputs_to(model, layer, run)
-    (*_, of_layer) = outputs.values()
-    replays = {module: _Replay(module, given) for module, given in outputs.items()}
-
-    def rewind(module: nn.Module, args: Any) -> None:
-        for replay in replays.values():
-            replay.rewind()
-
     with ExitStack() as stack:
+        stack.enter_context(uncompiled())
+        outputs = _outputs_to(model, layer, run)
+        (*_, of_layer) = outputs.values()
+        replays = {module: _Replay(module, given) for module, given in outputs.items()}
+
+        def rewind(module: nn.Module, args: Any) -> None:
+            for replay in replays.values():
+                replay.rewind()
+
         stack.callback(model.register_forward_pre_hook(rewind).remove)
         for module, replay in replays.items():
             stack.enter_context(_shadowed_forward(module, replay))
@@ -185,7 +227,8 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(module.register_forward_hook(leave).remove)
+            # Before other hooks, which see what is replayed, too.
+            stack.callback(module.register_forward_hook(leave, prepend=True).remove)
         try:
             run()
         except EarlyExit:
@@ -202,35 +245,24 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
 class _Replay:
     """In place of a module's forward: gives what its first calls gave, and only then runs.
 
-    Copies, for what is behind may work in place; but where the first pass left a copy untouched,
-    later ones get the output itself.
+    Copies, for what is behind may work in place.
     """
 
     def __init__(self, module: nn.Module, outputs: list[Any]) -> None:
         self.forward = module.forward
         self.outputs = outputs
         self.n_calls = 0
-        self.copies: dict[int, Any] = {}
-        self.untouched: set[int] = set()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self.n_calls
         self.n_calls += 1
         if call >= len(self.outputs):
             return self.forward(*args, **kwargs)
-        if call in self.untouched:
-            return self.outputs[call]
-        self.copies[call] = _copies(self.outputs[call])
-        return self.copies[call]
+        return _copies(self.outputs[call])
 
     def rewind(self) -> None:
         """Begin a new pass."""
         self.n_calls = 0
-        for call, copy in self.copies.items():
-            tensors = [leaf for leaf in tree_leaves(copy) if isinstance(leaf, Tensor)]
-            if not any(tensor.is_inference() or tensor._version for tensor in tensors):
-                self.untouched.add(call)
-        self.copies.clear()
 
 
 def _copies(output: Any) -> Any:

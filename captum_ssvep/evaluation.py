@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .ablation import ablated, channel_dim, replayed
+from .ablation import replayed, silenced
 from .batches import Data, as_loader, batches_of, device_of
+from .channels import ChannelDims, channel_dims
 from .design import TaggingDesign
 from .recording import resolve_layer
 from .restoring import undisturbed
@@ -335,10 +336,11 @@ def _damage(
                 return values.new_tensor(weights) @ values.reshape(len(weights), -1)
 
             with undisturbed():
-                whole = judged()
+                with channel_dims(model) as dims:
+                    whole = judged()
                 for layer in layers:
                     with replayed(model, layer, judged) as output:
-                        changes[layer].append(_changes(model, layer, output, judged, whole))
+                        changes[layer].append(_changes(model, layer, output, dims, judged, whole))
                     bar.update()
     if not all(changes.values()):
         raise ValueError("Expected `data` to hold at least one image, but got none")
@@ -346,7 +348,12 @@ def _damage(
 
 
 def _changes(
-    model: nn.Module, layer: str, output: Any, judged: Callable[[], Tensor], whole: Tensor
+    model: nn.Module,
+    layer: str,
+    output: Any,
+    dims: ChannelDims,
+    judged: Callable[[], Tensor],
+    whole: Tensor,
 ) -> Tensor:
     """What becomes of the judgement without each filter of a layer, ``(images, filters)``."""
     if not isinstance(output, Tensor):
@@ -354,7 +361,7 @@ def _changes(
             f"Expected layer {layer!r} to give a tensor, but got {type(output).__name__}"
         )
     found = []
-    for channel in range(output.shape[channel_dim(output)]):
-        with ablated(model, {layer: channel}):
+    for channel in range(output.shape[dims.of(resolve_layer(layer, model), layer, output)]):
+        with silenced(model, {layer: channel}, dims=dims):
             found.append(judged() - whole)
     return torch.stack(found, dim=1).cpu()

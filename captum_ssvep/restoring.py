@@ -47,7 +47,7 @@ def undisturbed(warn: bool = True) -> Iterator[None]:
     # An accelerator that nobody has used yet is left asleep.
     used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     devices = range(torch.cuda.device_count() if used else 0)
-    with torch.random.fork_rng(devices=devices), _uncompiled():
+    with torch.random.fork_rng(devices=devices), uncompiled():
         handle = nn.modules.module.register_module_forward_pre_hook(remember)
         try:
             yield
@@ -75,7 +75,7 @@ def _restore_buffers(
 
 
 @contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
     """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
     if "torch._dynamo" not in sys.modules:
         yield

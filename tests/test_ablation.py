@@ -145,6 +145,50 @@ def test_several_layers_and_their_mirror_image(resnet):
         torch.testing.assert_close(resnet(IMAGES), expected)
 
 
+def test_contexts_on_one_layer_add_up(resnet):
+    expected = with_zeroed_weights(resnet, "conv1", "bn1", [1, 2, 5])(IMAGES)
+    others = [channel for channel in range(64) if channel != 5]
+    with ablated(resnet, {"conv1": 1}), ablated(resnet, {"conv1": 2}):
+        with keep_only(resnet, {"conv1": others}):
+            torch.testing.assert_close(resnet(IMAGES), expected)
+            with replayed(resnet, "conv1", lambda: resnet(IMAGES)):
+                torch.testing.assert_close(resnet(IMAGES), expected)
+        without_one = resnet(IMAGES)
+    with ablated(resnet, {"conv1": [1, 2]}):
+        assert torch.equal(resnet(IMAGES), without_one)
+
+
+def test_a_norm_follows_what_other_hooks_make_of_silence(resnet):
+    expected = with_zeroed_weights(resnet, "conv1", "bn1", [1, 2])(IMAGES)
+    with ablated(resnet, {"conv1": [1, 2]}):
+        # As Captum's methods do with the layer that they attribute to.
+        handle = resnet.conv1.register_forward_hook(lambda module, args, output: output.clone())
+        torch.testing.assert_close(resnet(IMAGES), expected)
+        handle.remove()
+
+
+def test_a_norm_that_takes_its_input_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(input=self.convolution(x))
+
+    model = with_random_norms(Named())
+    with ablated(model, {"convolution": 2}):
+        assert (model(IMAGES)[:, 2] == 0).all()
+
+
+def test_a_norm_over_something_else_than_the_filters_is_left_alone():
+    model = with_random_norms(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))).eval()
+    nn.init.ones_(model[1].bias)
+    with ablated(model, {"0": 2}):
+        output = model(torch.rand(2, 4, 5))
+    assert (output[:, 2] != 0).any()
+
+
 def test_none_and_all(resnet):
     plain = resnet(IMAGES)
     every = list(range(64))
@@ -181,6 +225,10 @@ def test_the_model_is_left_as_it_was(resnet):
 def test_what_cannot_be_silenced_is_refused(resnet):
     with pytest.raises(ValueError, match="no 'layer5'"), ablated(resnet, {"layer5": 0}):
         pass
+    for channels in ({1, 2}, None, "a", [[0, 1], [2]]):
+        complaint = pytest.raises(TypeError, match="'layer1' to be an index or a sequence of ind")
+        with complaint, ablated(resnet, {"layer1": channels}):
+            pass
     for channels in ([0.5], torch.ones(64, dtype=torch.bool)):
         complaint = pytest.raises(TypeError, match=r"(?s)to be integers.*indices of a mask")
         with complaint, ablated(resnet, {"layer1": channels}):
@@ -244,6 +292,57 @@ def test_operations_in_place_behind_a_replay_harm_nothing():
     with replayed(model, "second", lambda: model(x)):
         for _ in range(4):
             assert torch.equal(model(x), expected)
+
+
+def test_operations_in_place_behind_a_first_pass_without_a_filter_harm_nothing():
+    model = nn.Sequential(nn.Linear(4, 4), Increment(), nn.Linear(4, 2))
+    x = torch.rand(3, 4)
+    expected = model(x)
+    with replayed(model, "0", lambda: model(x)):
+        with ablated(model, {"0": 0}):
+            model(x)
+        for _ in range(3):
+            assert torch.equal(model(x), expected)
+
+
+class Increment(nn.Module):
+    def forward(self, x):
+        x += 1
+        return x
+
+
+def test_hooks_of_the_user_act_once():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh()), nn.Linear(4, 2))
+    for module in model.modules():
+        module.register_forward_hook(lambda module, args, output: 2 * output + 1)
+    x = torch.rand(3, 4)
+    for layer in ("0", "1", "2"):
+        with ablated(model, {layer: 1}):
+            expected = model(x)
+        with replayed(model, layer, lambda: model(x)):
+            with ablated(model, {layer: 1}):
+                assert torch.equal(model(x), expected)
+            silent = model(x)
+        assert torch.equal(silent, model(x))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_compiled_model(warm):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    x = torch.rand(2, 4)
+    with ablated(model, {"0": [0, 2]}):
+        expected = model(x)
+    compiled = torch.compile(model, backend="eager")
+    if warm:
+        compiled(x)
+    for target in (model, compiled):
+        with ablated(target, {"0": [0, 2]}):
+            assert torch.equal(compiled(x), expected)
+        with replayed(target, "0", lambda: target(x)), ablated(target, {"0": [0, 2]}):  # noqa: B023
+            assert torch.equal(target(torch.zeros_like(x)), expected)
+    torch.testing.assert_close(compiled(x), model(x))
+    torch._dynamo.reset()
 
 
 def test_nothing_up_to_the_layer_runs_again(resnet, monkeypatch):

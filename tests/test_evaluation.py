@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from captum_ssvep import (
     FrequencyTaggingAttribution,
+    ablated,
     ablation_damage,
     black,
     interaction_damage,
@@ -185,6 +186,14 @@ def test_halves_that_add_up_do_not_interact_and_a_product_does():
     left, right = (half.mean((1, 2, 3)) for half in images.chunk(2, dim=3))
     expected = torch.stack([torch.zeros(4).double(), -0.25 * left * right], 1)
     torch.testing.assert_close(damage.changes["filters"], expected)
+
+
+def test_damage_of_a_network_that_is_pruned_already(model):
+    pruned = without_filter(model, "0", 2)
+    with ablated(model, {"0": 2}):
+        damage = measure(ablation_damage)(model)
+    for layer, expected in measure(ablation_damage)(pruned).changes.items():
+        torch.testing.assert_close(damage.changes[layer], expected)
 
 
 @pytest.mark.data

@@ -1,0 +1,104 @@
+"""Along which dimension the filters of a layer lie."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import pooling
+from torchvision.ops import FrozenBatchNorm2d
+
+# They scale and shift each channel by itself, and make a constant of a silent one.
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d)
+CHANNELS_FIRST = (
+    *BATCH_NORMS,
+    nn.modules.conv._ConvNd,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    pooling._MaxPoolNd,
+    pooling._AvgPoolNd,
+    pooling._LPPoolNd,
+    pooling._AdaptiveMaxPoolNd,
+    pooling._AdaptiveAvgPoolNd,
+)
+CHANNELS_LAST = (nn.Linear, nn.Embedding)
+
+
+class ChannelDims:
+    """Where channels lie, learned from modules whose type tells, while they run.
+
+    A ReLU or a block has its filters where the convolution or the linear layer has them that gave
+    the same shape: a shape alone tells neither (N, channels, length) from (N, tokens, channels),
+    nor a map with as many rows as channels from one with the channels last.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[torch.Size, set[bool]] = defaultdict(set)
+
+    def see(self, module: nn.Module, args: Any, output: Any) -> None:
+        """A forward hook of modules whose type tells."""
+        if isinstance(output, Tensor):
+            self.seen[output.shape] |= _told_by_type(module)
+
+    def of(self, layer: nn.Module, name: str, output: Tensor) -> int:
+        """Dimension along which the filters of a layer lie that gave some output.
+
+        Raises:
+            ValueError: If nothing tells, or there is no such dimension; the message names the
+                layer.
+        """
+        shape = output.shape
+        if len(shape) < 2:
+            raise ValueError(
+                f"Expected layer {name!r} to give shape (N, channels, ...), but got {tuple(shape)}"
+            )
+        if len(shape) == 2:
+            return 1
+        told = _told_by_type(layer) or self.seen.get(shape) or _told_by_squares(shape)
+        if len(told) != 1:
+            raise ValueError(
+                f"Expected layer {name!r} to tell where its filters are, but of its shape "
+                f"{tuple(shape)} they may be dimension 1 or the last; name the convolution, the "
+                "norm or the linear layer in front of it"
+            )
+        return 1 if True in told else len(shape) - 1
+
+
+@contextmanager
+def channel_dims(model: nn.Module) -> Iterator[ChannelDims]:
+    """Learn from all passes of a model within the context.
+
+    Examples::
+
+        >>> model = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU())
+        >>> with channel_dims(model) as dims:
+        ...     output = model(torch.rand(2, 3, 9))
+        >>> dims.of(model[1], "1", output)
+        1
+    """
+    dims = ChannelDims()
+    with ExitStack() as stack:
+        for module in model.modules():
+            if _told_by_type(module):
+                stack.callback(module.register_forward_hook(dims.see).remove)
+        yield dims
+
+
+def _told_by_type(module: nn.Module) -> set[bool]:
+    """Whether the channels come first, as far as a module's type tells."""
+    if isinstance(module, CHANNELS_FIRST):
+        return {True}
+    # Norms of maps that descend from LayerNorm, as ConvNeXt's, have the channels first.
+    if isinstance(module, CHANNELS_LAST) or type(module) is nn.LayerNorm:
+        return {False}
+    return set()
+
+
+def _told_by_squares(shape: torch.Size) -> set[bool]:
+    """The same, of maps that are square, as most are."""
+    pairs = {True: shape[-2:], False: shape[-3:-1]}
+    return {first for first, (rows, columns) in pairs.items() if rows == columns and len(shape) > 3}
