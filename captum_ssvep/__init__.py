@@ -6,11 +6,12 @@ from . import statistics as statistics
 from . import stimulus as stimulus
 from . import visualization as visualization
 from .ablation import ablated, keep_only
+from .agreement import rank_agreement
 from .attribution import FrequencyTaggingAttribution
 from .combining import as_explanation, to_inputs, top_neurons
 from .components import Component
 from .design import TaggingDesign
-from .evaluation import ablation_damage, interaction_damage, margin_of, rank_agreement
+from .evaluation import ablation_damage, interaction_damage, margin_of
 from .importance import score_neurons
 from .recording import layers_of
 from .scores import NeuronScores

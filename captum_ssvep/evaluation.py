@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .ablation import replayed, silenced
+from .agreement import RankAgreement, rank_agreement
 from .batches import Data, as_loader, batches_of, device_of
 from .channels import ChannelDims, channel_dims
 from .design import TaggingDesign
 from .recording import resolve_layer
 from .restoring import undisturbed
-from .scores import NeuronScores
+from .statistics import unknown_choice
 from .stimulus import Baselines, FeatureMask, Inputs, Stimulus
 
 # Of outputs and labels, one number per example.
 Objective = Callable[[Tensor, Tensor], Tensor]
 DamageReading = Literal["signed", "absolute", "mean_absolute"]
+READINGS: tuple[DamageReading, ...] = get_args(DamageReading)
 
 
 def loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -120,13 +120,20 @@ class FilterDamage:
 
         Spearman correlation :math:`r` between random halves of the images, stepped up to all of
         them, :math:`2 r / (1 + r)` (Spearman and Brown), mean over splits. Not even a perfect score
-        is expected to agree with the damage better than its square root.
+        is expected to agree with the damage better than its square root. Of an :math:`r` of zero
+        or less, which the formula is not for, it is :math:`r`: the order is not determined at all.
 
         Args:
-            read (str, optional): The property to correlate. Default: ``"mean_absolute"``
+            read (str, optional): The property to correlate: ``"signed"``, ``"absolute"`` or
+                ``"mean_absolute"``. Default: ``"mean_absolute"``
             n_splits (int, optional): Random halvings. Default: 10
             seed (int, optional): Of these. Default: 0
+
+        Raises:
+            ValueError: If there is but one image, or the reading is unknown.
         """
+        if read not in READINGS:
+            raise unknown_choice("read", read, READINGS)
         n_images = len(next(iter(self.changes.values())))
         if n_images < 2:
             raise ValueError(f"Expected at least 2 images to split, but got {n_images}")
@@ -142,69 +149,13 @@ class FilterDamage:
 
         def stepped_up(values: Sequence[float]) -> float:
             r = float(np.mean(values))
-            return 2 * r / (1 + r)
+            return 2 * r / (1 + r) if r > 0 else r
 
         by_layer = {
             layer: stepped_up([agreement.by_layer[layer] for agreement in found])
             for layer in self.changes
         }
         return RankAgreement(by_layer, stepped_up([agreement.overall for agreement in found]))
-
-
-@dataclass(frozen=True)
-class RankAgreement:
-    """Spearman correlations between two sets of scores.
-
-    Args:
-        by_layer (dict[str, float]): Within each layer; NaN where one set does not vary.
-        overall (float): Over the filters of all layers together.
-    """
-
-    by_layer: dict[str, float]
-    overall: float
-
-    @property
-    def mean(self) -> float:
-        """Mean over the layers in which there is a correlation."""
-        return float(np.nanmean(list(self.by_layer.values())))
-
-
-def rank_agreement(
-    first: NeuronScores | Mapping[str, Tensor], second: NeuronScores | Mapping[str, Tensor]
-) -> RankAgreement:
-    """Do two sets of scores, or scores and a damage, put filters in the same order?
-
-    Args:
-        first, second (NeuronScores or mapping): Of a mapping, a tensor for each layer.
-
-    Raises:
-        ValueError: If they are not of the same layers, or of different shapes.
-
-    Examples::
-
-        >>> scores = {"conv1": torch.tensor([1.0, 2.0, 3.0]), "conv2": torch.tensor([9.0, 8.0])}
-        >>> damage = {"conv1": torch.tensor([0.1, 0.2, 0.9]), "conv2": torch.tensor([0.4, 0.7])}
-        >>> agreement = rank_agreement(scores, damage)
-        >>> round(agreement.by_layer["conv1"], 3), round(agreement.overall, 3)
-        (1.0, 0.6)
-    """
-    one, other = (dict(s.mean if isinstance(s, NeuronScores) else s) for s in (first, second))
-    shapes = [{layer: tuple(values.shape) for layer, values in s.items()} for s in (one, other)]
-    if shapes[0] != shapes[1] or not one:
-        raise ValueError(
-            f"Expected scores of the same neurons, but got {shapes[0]} and {shapes[1]}"
-        )
-    return RankAgreement(
-        {layer: _spearman(one[layer], other[layer]) for layer in one},
-        _spearman(*(torch.cat([s[layer].flatten() for layer in one]) for s in (one, other))),
-    )
-
-
-def _spearman(first: Tensor, second: Tensor) -> float:
-    one, other = first.flatten().double().cpu().numpy(), second.flatten().double().cpu().numpy()
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return math.nan
-    return float(stats.spearmanr(one, other).statistic)
 
 
 def ablation_damage(
@@ -228,8 +179,8 @@ def ablation_damage(
         layers (sequence of str): Names of the layers whose filters to silence, as `ablated` does.
             With a BatchNorm behind a convolution either may be named. The output of the ReLU, or
             of the BatchNorm that ends a branch, is what else goes on from the filter.
-        objective (callable, optional): From outputs and labels to one number per image.
-            Default: `loss`
+        objective (callable, optional): From outputs and labels to one number per image; of losses
+            in ``torch.nn`` with ``reduction="none"``. Default: `loss`
         batch_size (int, optional): Images at a time, of a Dataset. Default: 100
         num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
         show_progress (bool, optional): Progress bar over batches and layers. Default: True
@@ -238,7 +189,9 @@ def ablation_damage(
         FilterDamage: Changes of the objective.
 
     Raises:
-        ValueError: If a layer is not in the model or not called, or the data have no labels.
+        ValueError: If a layer is not in the model or not called, the data have no labels, or the
+            objective does not give one number per image.
+        TypeError: If the layers are no names.
 
     Examples::
 
@@ -318,9 +271,8 @@ def _damage(
     show_progress: bool,
 ) -> FilterDamage:
     """Change of a weighted sum over frames of the objective, for each filter and image."""
+    _validate_layers(layers, model)
     changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    for layer in layers:
-        resolve_layer(layer, model)  # before anything is shown or run
     with tqdm(
         desc="ablation",
         total=len(loader) * len(layers),
@@ -332,10 +284,10 @@ def _damage(
             labels = batch.required_classes("damage").repeat(len(weights))
 
             def judged(frames: tuple[Tensor, ...] = frames, labels: Tensor = labels) -> Tensor:
-                values = objective(model(*frames), labels)
+                values = _judgements(objective, model(*frames), labels)
                 return values.new_tensor(weights) @ values.reshape(len(weights), -1)
 
-            with undisturbed():
+            with undisturbed(model=model):
                 with channel_dims(model) as dims:
                     whole = judged()
                 for layer in layers:
@@ -345,6 +297,33 @@ def _damage(
     if not all(changes.values()):
         raise ValueError("Expected `data` to hold at least one image, but got none")
     return FilterDamage({layer: torch.cat(found) for layer, found in changes.items()})
+
+
+def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
+    """Refuse layers before anything is shown or run."""
+    named = not isinstance(layers, str) and all(isinstance(layer, str) for layer in layers)
+    if not named:
+        raise TypeError(
+            f"Expected `layers` to be a list of names of layers, but got {layers!r}; "
+            "`layers_of(model)` lists some"
+        )
+    if not layers or len(set(layers)) < len(layers):
+        raise ValueError(
+            f"Expected `layers` to name at least one layer and each but once, but got {layers!r}"
+        )
+    for layer in layers:
+        resolve_layer(layer, model)
+
+
+def _judgements(objective: Objective, outputs: Tensor, labels: Tensor) -> Tensor:
+    values = objective(outputs, labels)
+    if not isinstance(values, Tensor) or values.shape != labels.shape:
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise ValueError(
+            f"Expected `objective` to give one number per image, shape {tuple(labels.shape)}, but "
+            f"got {got}; a loss of torch.nn takes reduction='none'"
+        )
+    return values
 
 
 def _changes(

@@ -15,7 +15,7 @@ from ._warnings import warn_user
 
 
 @contextmanager
-def undisturbed(warn: bool = True) -> Iterator[None]:
+def undisturbed(warn: bool = True, model: nn.Module | None = None) -> Iterator[None]:
     """Run models without leaving a trace: buffers and the global random state are put back.
 
     Every module that runs is seen, however it is called. Compiled ones run as plain Python, since
@@ -23,6 +23,7 @@ def undisturbed(warn: bool = True) -> Iterator[None]:
 
     Args:
         warn (bool, optional): Warn if a module ran in train mode. Default: True
+        model (Module, optional): Of whose modules to warn. Default: None, of all that run.
 
     Examples::
 
@@ -56,7 +57,8 @@ def undisturbed(warn: bool = True) -> Iterator[None]:
             for module, buffers in seen.items():
                 _restore_buffers(module, buffers)
             # Leaves alone: a wrapper such as DataParallel is born in train mode without caring.
-            if warn and any(m.training for m in seen if not list(m.children())):
+            told = seen if model is None else seen.keys() & set(model.modules())
+            if warn and any(m.training for m in told if not list(m.children())):
                 warn_user(
                     "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
                     "adds noise to the spectrum; call `model.eval()` first"

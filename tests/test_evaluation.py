@@ -1,7 +1,6 @@
 """Damage by ablation, against networks without the filter, image by image."""
 
 import copy
-import math
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from captum_ssvep import (
     black,
     interaction_damage,
     margin_of,
-    rank_agreement,
-    score_neurons,
 )
 from captum_ssvep.evaluation import FilterDamage, loss, margin
 
@@ -115,6 +112,27 @@ def test_damage_is_what_the_network_loses_without_the_filter(model, objective):
             for image, label in zip(IMAGES.double(), LABELS, strict=True)
         ]
         np.testing.assert_allclose(changes, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("function", [ablation_damage, interaction_damage])
+def test_an_objective_gives_one_number_per_image(model, function):
+    for objective, got in (
+        (nn.CrossEntropyLoss(), r"shape \(\)"),
+        (lambda outputs, labels: outputs, r"shape \(\d+, 3\)"),
+        (lambda outputs, labels: 0.5, "0.5"),
+    ):
+        complaint = f"one number per image, shape .*but got {got}; .* takes reduction='none'"
+        with pytest.raises(ValueError, match=complaint):
+            measure(function, objective=objective)(model)
+
+
+def test_a_loss_may_be_in_train_mode_and_the_model_may_not(model):
+    # Warnings are errors here.
+    found = measure(ablation_damage, objective=nn.CrossEntropyLoss(reduction="none"))(model)
+    expected = measure(ablation_damage)(model)
+    torch.testing.assert_close(found.changes["3"], expected.changes["3"])
+    with pytest.warns(UserWarning, match="in train mode"):
+        measure(ablation_damage)(copy.deepcopy(model).train())
 
 
 def test_the_loss_is_what_is_damaged_by_default(model):
@@ -257,40 +275,18 @@ def test_reliability_is_that_of_halves_stepped_up():
     assert abs(nothing.reliability("signed").mean) < 0.2
     with pytest.raises(ValueError, match="at least 2 images"):
         FilterDamage({"a": true[None]}).reliability()
+    complaint = r"`read` to be one of signed, absolute, mean_absolute, but got 'sign'"
+    with pytest.raises(ValueError, match=complaint):
+        damage.reliability("sign")
 
 
-def test_agreement_is_spearmans():
-    first = {"a": torch.rand(9), "b": torch.rand(2, 3)}
-    second = {"b": torch.rand(2, 3), "a": torch.rand(9)}
-    found = rank_agreement(first, second)
-    correlations = {
-        layer: stats.spearmanr(first[layer].flatten(), second[layer].flatten()).statistic
-        for layer in first
-    }
-    assert found.by_layer == pytest.approx(correlations)
-    assert found.mean == pytest.approx(np.mean(list(correlations.values())))
-    together = [torch.cat([s["a"], s["b"].flatten()]) for s in (first, second)]
-    assert found.overall == pytest.approx(stats.spearmanr(*together).statistic)
-
-
-def test_a_layer_that_does_not_vary_has_no_agreement():
-    varying = {"a": torch.arange(4.0), "b": torch.arange(3.0)}
-    found = rank_agreement({**varying, "b": torch.ones(3)}, varying)
-    assert math.isnan(found.by_layer["b"])
-    assert found.mean == found.by_layer["a"] == pytest.approx(1)
-
-
-def test_scores_and_mappings_agree(model):
-    scores = score_neurons(
-        FrequencyTaggingAttribution(model, LAYERS),
-        TensorDataset(IMAGES.double()),
-        show_progress=False,
-    )
-    assert rank_agreement(scores, scores.mean).mean == pytest.approx(1)
-    with pytest.raises(ValueError, match="scores of the same neurons"):
-        rank_agreement(scores, {"0": scores.mean["0"]})
-    with pytest.raises(ValueError, match="scores of the same neurons"):
-        rank_agreement({"0": torch.ones(3)}, {"0": torch.ones(4)})
+def test_reliability_of_an_order_that_halves_contradict():
+    opposite = FilterDamage({"a": torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])})
+    assert opposite.reliability("signed").overall == pytest.approx(-1)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        noise = FilterDamage({"a": torch.randn(4, 6, generator=generator)})
+        assert -1 <= noise.reliability("signed").overall <= 1
 
 
 @pytest.mark.parametrize("function", [ablation_damage, interaction_damage])
@@ -299,6 +295,12 @@ def test_bad_data_and_layers_are_refused(model, function):
         measure(function, data=DataLoader(IMAGES.double(), batch_size=4))(model)
     with pytest.raises(ValueError, match="no '9'"):
         measure(function)(model, ["9"])
+    for layers in ("0", [model[0]], ["0", 3]):
+        with pytest.raises(TypeError, match="`layers` to be a list of names"):
+            measure(function)(model, layers)
+    for layers in ([], ["0", "3", "0"]):
+        with pytest.raises(ValueError, match="at least one layer and each but once"):
+            measure(function)(model, layers)
     empty = TensorDataset(IMAGES[:0], LABELS[:0])
     with pytest.raises(ValueError, match="at least one image"):
         measure(function, data=empty)(model)
