@@ -81,30 +81,35 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
     return _tensor(result.pvalue).reshape(coefficients.shape[1:])
 
 
-def noise_surprise(amplitude: Tensor, neighbours: Tensor) -> Tensor:
+def noise_surprise(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tensor:
     r"""How unlikely noise alone makes a line, :math:`-\ln p`, by its power against its neighbours'.
 
-    .. math:: F = A^2 / \overline{A^2_\text{neighbours}} \sim F_{2, 2K}, \quad
+    .. math:: F = A^2 / \max(\overline{A^2_\text{neighbours}}, \text{floor}^2) \sim F_{2, 2K}, \quad
         -\ln p = K \ln(1 + F / K)
 
-    for K neighbours (Dobie and Wilson 1996).
+    for K neighbours (Dobie and Wilson 1996). Rounding adds to lines and not to their neighbours;
+    with noise below its floor the test would find it.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
         neighbours (Tensor): Those of its neighbours, shape ``(K, ...)``.
+        floor (Tensor): Amplitude that rounding alone can make, broadcastable to ``amplitude``.
 
     Returns:
         Tensor: float64, shape ``(...)``; 0 where all amplitudes are zero.
 
     Examples::
 
-        >>> noise_surprise(torch.tensor(2.0), torch.ones(4)).neg().exp()  # F(2, 8) of 4
+        >>> floor = torch.tensor(1e-6)
+        >>> noise_surprise(torch.tensor(2.0), torch.ones(4), floor).neg().exp()  # F(2, 8) of 4
         tensor(0.0625, dtype=torch.float64)
     """
     # Squares of small activations would underflow in single precision.
     signal, noise = amplitude.double().square(), neighbours.double().square().sum(0)
+    n_neighbours = len(neighbours)
+    noise = torch.maximum(noise, n_neighbours * floor.double().square())
     ratio = torch.where(signal == 0, 0.0, signal / noise)
-    return len(neighbours) * ratio.log1p()
+    return n_neighbours * ratio.log1p()
 
 
 def fisher_test(mean_surprise: Tensor, n_examples: int) -> Tensor:

@@ -266,7 +266,7 @@ class TaggedSpectrum:
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
         return statistics.snr(
-            self.amplitude(component), self.neighbour_amplitudes(component), self._broadcast_floor
+            self.amplitude(component), self.neighbour_amplitudes(component), self.floor_of_neurons
         )
 
     def first_order(self, part: int) -> Tensor:
@@ -328,7 +328,7 @@ class TaggedSpectrum:
                 return statistics.zscore(
                     self.amplitude(component),
                     self.neighbour_amplitudes(component),
-                    self._broadcast_floor,
+                    self.floor_of_neurons,
                 )
             case "variance_share":
                 return self._variance_share(component)
@@ -341,7 +341,7 @@ class TaggedSpectrum:
                 "not determine it; take shares before summing"
             )
         power = self.amplitude(component).square() * self.design.power_share(component)
-        return statistics.variance_share(power, self.variance, self._broadcast_floor)
+        return statistics.variance_share(power, self.variance, self.floor_of_neurons)
 
     def _row(self, component: Sequence[int]) -> int:
         (wanted,) = self.design.components([component])
@@ -362,7 +362,8 @@ class TaggedSpectrum:
         return self.neighbour_lines[rows].abs() * 2 / self.design.n_frames
 
     @property
-    def _broadcast_floor(self) -> Tensor:
+    def floor_of_neurons(self) -> Tensor:
+        """The floor in a shape that broadcasts to ``(N, *neuron)``."""
         return self.floor.reshape(-1, *[1] * (self.mean.dim() - 1))
 
     def __repr__(self) -> str:

@@ -77,13 +77,14 @@ class Tally:
         coefficients = of_each(spectrum.coefficient)
         if not noisy:
             coefficients = coefficients.where(of_each(spectrum.snr) > 1, 0)
-        surprise = (
-            of_each(
-                lambda c: noise_surprise(spectrum.amplitude(c), spectrum.neighbour_amplitudes(c))
+
+        def surprise_of(component: Component) -> Tensor:
+            neighbours = spectrum.neighbour_amplitudes(component)
+            return noise_surprise(
+                spectrum.amplitude(component), neighbours, spectrum.floor_of_neurons
             )
-            if noisy
-            else None
-        )
+
+        surprise = of_each(surprise_of) if noisy else None
         values = score.double().cpu()
         places = images.reshape(-1, *[1] * (values.dim() - 1)).expand_as(values)
         top = _largest(values, places, n_top)

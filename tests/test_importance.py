@@ -473,6 +473,16 @@ def test_the_linear_control():
     assert scores.count_important(threshold=1, alpha=0.01, components=higher)["relu"] >= 15
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("noise_std", [1e-9, 1e-7, 1e-3])
+def test_a_convolution_has_no_intermodulations_however_small_the_noise(resnet32, noise_std):
+    images, _ = load_test_images(6)
+    tagging = FrequencyTaggingAttribution(resnet32, ["conv1"])
+    scores = score(tagging, TensorDataset(images), noise_std=noise_std)
+    assert scores.count_important(components="intermodulations") == {"conv1": 0}
+    assert scores.count_important(components="fundamentals") == {"conv1": 16}
+
+
 @pytest.mark.parametrize("noise_std", [0.0, 0.1])
 def test_what_leaks_into_neighbours_is_not_taken_for_noise(tagging, noise_std):
     with pytest.warns(UserWarning, match="whole"):

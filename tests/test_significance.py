@@ -22,6 +22,7 @@ from captum_ssvep.significance import (
 
 # Nothing less probable than this counts as chance; seeds are fixed.
 SURPRISING = 1e-3
+NO_FLOOR = torch.tensor(0.0)
 
 
 def t_test_of(values):
@@ -121,7 +122,7 @@ def test_shapes_and_bounds_of_the_sign_flip_test(shape, n_examples):
 def test_surprise_at_a_line_is_that_of_an_f_test(n_neighbours, dtype):
     neighbours = torch.rand(n_neighbours, 5, 7, dtype=dtype) + 0.1
     amplitude = torch.logspace(-2, 2, 35, dtype=dtype).reshape(5, 7)
-    surprise = noise_surprise(amplitude, neighbours)
+    surprise = noise_surprise(amplitude, neighbours, NO_FLOOR)
     assert surprise.shape == (5, 7)
     ratio = amplitude.double().square() / neighbours.double().square().mean(0)
     expected = -stats.f.logsf(ratio.numpy(), 2, 2 * n_neighbours)
@@ -132,7 +133,15 @@ def test_where_nothing_answers_nothing_surprises():
     neighbours = torch.zeros(4, 3)
     neighbours[:, 2] = 1
     amplitude = torch.tensor([0.0, 1.0, 0.0])
-    assert noise_surprise(amplitude, neighbours).tolist() == [0, math.inf, 0]
+    assert noise_surprise(amplitude, neighbours, NO_FLOOR).tolist() == [0, math.inf, 0]
+
+
+def test_rounding_does_not_surprise_where_noise_is_below_it():
+    neighbours, floor = torch.full((4, 3), 1e-9), torch.tensor([1e-6, 1e-6, 1e-12])
+    surprise = noise_surprise(torch.tensor([1e-6, 1e-5, 1e-6]), neighbours, floor)
+    # At the floor F is 1, whatever the noise, and above it the ratio to the floor.
+    expected = stats.f.logsf([1, 100, 1e6], 2, 8)
+    np.testing.assert_allclose(surprise, -expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_examples", [1, 2, 17])
@@ -208,7 +217,9 @@ def uniformity(p_values):
 def test_p_values_of_a_line_in_noise_are_uniform(white_noise):
     for component in white_noise.components:
         surprise = noise_surprise(
-            white_noise.amplitude(component), white_noise.neighbour_amplitudes(component)
+            white_noise.amplitude(component),
+            white_noise.neighbour_amplitudes(component),
+            white_noise.floor_of_neurons,
         )
         assert uniformity(surprise.neg().exp()) > SURPRISING
         # As of so many images, combined.
@@ -248,8 +259,8 @@ def test_the_thresholds_are_those_of_rayleigh_distributed_amplitudes(rate):
 @pytest.mark.parametrize("unit", [1e-30, 1e-24, 1e20, 1e30])
 def test_small_and_large_activations_are_as_surprising(unit):
     amplitude, neighbours = torch.tensor([0.5, 2.0, 7.0]), torch.rand(4, 3) + 0.5
-    expected = noise_surprise(amplitude.double(), neighbours.double())
-    found = noise_surprise(unit * amplitude, unit * neighbours)
+    expected = noise_surprise(amplitude.double(), neighbours.double(), NO_FLOOR)
+    found = noise_surprise(unit * amplitude, unit * neighbours, NO_FLOOR)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 
 
