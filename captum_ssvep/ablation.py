@@ -149,6 +149,16 @@ class _Silencer:
         return output if silent is None else output.index_fill(1, silent, 0)
 
 
+def silent_filters(layer: nn.Module) -> list[tuple[Tensor, bool]]:
+    """The filters that contexts name of a layer at the moment, and whether they keep just these."""
+    hooks: list[Any] = [h for h in layer._forward_hooks.values() if isinstance(h, partial)]
+    return [
+        (hook.args[1], hook.func.__self__.keep)
+        for hook in hooks
+        if getattr(hook.func, "__func__", None) is _Silencer.silence
+    ]
+
+
 def _indices(name: str, channels: int | Sequence[int]) -> Tensor:
     try:
         indices = torch.as_tensor(channels).reshape(-1)

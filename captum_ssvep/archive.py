@@ -27,12 +27,16 @@ OPTIONAL = frozenset({"variance", "deviations"})
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays to an archive, whole or not at all: a killed process leaves the old file."""
-    unfinished = Path(f"{path}.unfinished")
-    with unfinished.open("wb") as file:
+    with unfinished(path).open("wb") as file:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
+    unfinished(path).replace(path)
+
+
+def unfinished(path: str | Path) -> Path:
+    """Where an archive is written, before it takes its place."""
+    return Path(f"{path}.unfinished")
 
 
 def load_arrays(path: str | Path, required: set[str], writer: str) -> dict[str, NDArray[Any]]:

@@ -75,14 +75,24 @@ def as_loader(
     """
     if isinstance(data, DataLoader):
         return data
+    length_of(data)
+    chosen = data if items is None else Subset(data, items)
+    # A generator of its own: a loader otherwise draws a seed from the global one.
+    return DataLoader(chosen, batch_size, num_workers=num_workers, generator=torch.Generator())
+
+
+def length_of(data: Dataset[Any]) -> int:
+    """How many items a Dataset has.
+
+    Raises:
+        TypeError: If it is no Dataset with a length.
+    """
     if not hasattr(data, "__len__") or isinstance(data, IterableDataset):
         raise TypeError(
             "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
             f"{type(data).__name__}; with images in a tensor, `TensorDataset(images, labels)`"
         )
-    chosen = data if items is None else Subset(data, items)
-    # A generator of its own: a loader otherwise draws a seed from the global one.
-    return DataLoader(chosen, batch_size, num_workers=num_workers, generator=torch.Generator())
+    return len(data)
 
 
 def batches_of(loader: DataLoader[Any], device: torch.device | None) -> Iterator[Batch]:

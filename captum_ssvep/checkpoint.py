@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from . import archive
+from .ablation import silent_filters
 from .sampling import Design
 from .scores import NeuronScores
+
+SCALARS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,18 @@ class Checkpoint:
         """Write the scores of the first ``n_done`` items, whole or not at all."""
         about = json.dumps({"n_done": n_done, "owner": dict(self.owner)})
         archive.save_arrays(self.path, {**scores.to_arrays(), "checkpoint": np.array(about)})
+
+    def validate_folder(self) -> None:
+        """Refuse a place in which nothing can be written, before hours of work.
+
+        Raises:
+            OSError: As the system tells it.
+        """
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
+        unfinished = archive.unfinished(self.path)
+        unfinished.touch()
+        unfinished.unlink()
 
     def load(self) -> tuple[NeuronScores | None, int]:
         """The scores so far and the number of items in them; None and 0 without a file.
@@ -100,6 +118,9 @@ def _add(sha: Any, value: Any) -> None:
         sha.update(repr(value).encode())
         _add(sha, dict(value.named_parameters()))
         _add(sha, dict(value.named_buffers()))
+        for module in value.modules():
+            # Other hooks may but look on.
+            _add(sha, [_plain_attributes(module), silent_filters(module)])
     elif isinstance(value, Mapping):
         sha.update(f"{len(value)} keys".encode())
         for key in sorted(value, key=repr):
@@ -109,23 +130,50 @@ def _add(sha: Any, value: Any) -> None:
         sha.update(f"{len(value)} of".encode())
         for item in value:
             _add(sha, item)
-    elif isinstance(value, (str, int, float, bool, type(None), Design)):
+    elif isinstance(value, (*SCALARS, Design)):
         sha.update(repr(value).encode() + b";")
     elif isinstance(value, FunctionType):
         _add_function(sha, value)
+    elif isinstance(value, partial):
+        _add(sha, [value.func, value.args, value.keywords])
+    elif hasattr(value, "__qualname__"):
+        sha.update(value.__qualname__.encode() + b";")
     else:
-        # Other objects by type alone: their address differs from run to run.
-        sha.update(getattr(value, "__qualname__", type(value).__qualname__).encode() + b";")
+        # Other objects by type and plain values: their address differs from run to run.
+        sha.update(type(value).__qualname__.encode() + b";")
+        _add(sha, _plain_attributes(value))
+
+
+def _plain_attributes(value: Any) -> dict[str, Any]:
+    """What tells an object from others of its type; of a module without what torch keeps in it."""
+    internal = vars(nn.Module()).keys() - {"training"} if isinstance(value, nn.Module) else set()
+    attributes = getattr(value, "__dict__", {}).items()
+    return {name: held for name, held in attributes if name not in internal and _is_plain(held)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (*SCALARS, Tensor, np.ndarray, np.generic))
 
 
 def _add_function(sha: Any, function: FunctionType) -> None:
     """What a function does, as far as it can be seen: its code, and the values it holds on to."""
-    code = function.__code__
-    sha.update(function.__qualname__.encode() + code.co_code + repr(code.co_names).encode())
-    plain = (str, int, float, bool, type(None))
-    _add(sha, [constant for constant in code.co_consts if isinstance(constant, plain)])
-    _add(sha, function.__defaults__)
+    sha.update(function.__qualname__.encode())
+    _add_code(sha, function.__code__)
+    _add(sha, [function.__defaults__, function.__kwdefaults__])
     for cell in function.__closure__ or ():
         # Functions within functions by name, lest one that holds itself never end.
         held = cell.cell_contents
         _add(sha, held.__qualname__ if isinstance(held, FunctionType) else held)
+
+
+def _add_code(sha: Any, code: CodeType) -> None:
+    sha.update(code.co_code + repr(code.co_names).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_code(sha, constant)
+        else:
+            # Of a set the order differs from run to run.
+            plain = sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
+            sha.update(repr(plain).encode() + b";")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -11,22 +12,16 @@ from typing import Any, Literal
 import torch
 from captum.attr import LayerAttribution
 from torch import Tensor, distributed
-from torch.utils.data import (
-    DataLoader,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
 from tqdm.auto import tqdm
 
 from .attribution import FrequencyTaggingAttribution
-from .batches import Batch, Data, as_loader, batches_of, device_of
-from .checkpoint import Checkpoint, digest
+from .batches import Batch, Data, device_of
+from .checkpoint import digest
 from .plan import validate_statistic
 from .recording import layer_names, root_module
 from .sampling import ComponentSelection
 from .scores import NeuronScores
+from .share import Share
 from .spectrum import TaggedSpectrum
 from .statistics import Reduction, Statistic, validate_choices
 from .streaming import LayerResult, Pooling
@@ -70,7 +65,8 @@ def score_neurons(
             layers.
         data (Dataset or DataLoader): Of tensors or (input, label) pairs, such as torchvision's
             ``ImageFolder``. Of a DataLoader, which brings batches of its own, each process is to
-            have its own share, and images are counted in the order in which they come.
+            have its own share, as by a ``DistributedSampler``, and images are counted in the order
+            in which they come.
         batch_size (int, optional): Images at a time, of a Dataset. Default: 32
         num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
         pooling (str or callable, optional): What a neuron is: ``"channel"``, the mean of each
@@ -89,8 +85,9 @@ def score_neurons(
         keep_examples (bool, optional): Keep the coefficients of every image, for sign-flip tests:
             the one case in which memory grows. Default: False
         checkpoint (str or Path, optional): File in which to save the scores so far, and from which
-            to go on if it exists; of finished scores it holds them. The data have to come in the
-            same order again. Process r > 0 adds ``.r`` to its name. Default: None
+            to go on if it exists; of finished scores it holds them, and of all images scored where
+            an error or an interrupt came. The data have to come in the same order again. Process
+            r > 0 adds ``.r`` to its name. Default: None
         checkpoint_every (int, optional): Batches between two saves. Default: 10
         show_progress (bool, optional): Progress bar over images. Default: True
         **arguments (Any, optional): Further arguments of the method's ``spectrum``:
@@ -101,8 +98,9 @@ def score_neurons(
         NeuronScores: On the CPU.
 
     Raises:
-        ValueError: If the data are empty or lack labels that are asked for, or the checkpoint is
-            damaged or of other work; it is left as it is.
+        ValueError: If the data are empty or lack labels that are asked for, or images hold what
+            cannot be scored; or the checkpoint is damaged or of other work, and is left as it is.
+        OSError: If the checkpoint cannot be written, before anything runs.
         TypeError: If an argument is of the wrong kind.
 
     Examples::
@@ -121,6 +119,11 @@ def score_neurons(
     for name, number in (("n_top_images", n_top_images), ("checkpoint_every", checkpoint_every)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"Expected an integer `{name}` of at least 1, but got {number!r}")
+    if "estimate_error" in arguments:
+        raise TypeError(
+            "Expected no `estimate_error`, since scores hold no errors, but got one; "
+            "`attribution.spectrum` estimates those of some images"
+        )
     arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
     sweep = _Sweep(
         attribution,
@@ -133,10 +136,11 @@ def score_neurons(
         n_top_images,
         keep_examples,
     )
-    share = _Share.of_this_process(data)
+    share = Share.of_this_process(data)
     file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
-    scores, n_saved = file.load() if file else (None, 0)
-    n_done = n_saved
+    scores, n_done = file.load() if file else (None, 0)
+    if file:
+        file.validate_folder()
     device = device_of(root_module(attribution.forward_func))
     with tqdm(
         desc=attribution.get_name(),
@@ -145,17 +149,35 @@ def score_neurons(
         unit="image",
         disable=not show_progress or share.rank > 0,
     ) as bar:
+        n_saved = n_done
         batches = share.batches(batch_size, num_workers, device, n_done)
-        for number, batch in enumerate(batches, 1):
-            found = sweep.scores_of(batch, share.indices(n_done, len(batch)))
-            scores = found if scores is None else scores.joined(found)
-            n_done += len(batch)
-            if file and number % checkpoint_every == 0:
+        try:
+            for number, batch in enumerate(batches, 1):
+                images = share.indices(n_done, len(batch))
+                with _named(images):
+                    found = sweep.scores_of(batch, images)
+                joined = found if scores is None else scores.joined(found)
+                # Both at once, whenever an interrupt comes.
+                scores, n_done = joined, n_done + len(batch)
+                if file and number % checkpoint_every == 0:
+                    file.save(scores, n_done)
+                    n_saved = n_done
+                bar.update(len(batch))
+        finally:
+            # What was scored before an interruption or a bad image is not lost.
+            if file and scores and n_done > n_saved:
                 file.save(scores, n_done)
-            bar.update(len(batch))
-    if file and scores and n_done > n_saved:
-        file.save(scores, n_done)
     return _joined_over_processes(scores)
+
+
+@contextmanager
+def _named(images: Tensor) -> Iterator[None]:
+    """Say of bad values in which images they are."""
+    try:
+        yield
+    except ValueError as error:
+        error.args = (f"{error} (images {images[0]} to {images[-1]} of the data)",)
+        raise
 
 
 @dataclass(frozen=True)
@@ -212,10 +234,10 @@ class _Sweep:
     def owner(self) -> dict[str, str]:
         """What tells this sweep from others, for its checkpoint."""
         method: Any = self.attribution
-        kinds = [type(method).__qualname__]
+        kinds = [_kind(method)]
         while hasattr(method, "attribution_method"):
             method = method.attribution_method
-            kinds.append(type(method).__qualname__)
+            kinds.append(_kind(method))
         forward = self.attribution.forward_func
         root = root_module(forward)
         described = {
@@ -234,112 +256,11 @@ class _Sweep:
         return {name: digest(value) for name, value in described.items()}
 
 
-@dataclass(frozen=True)
-class _Share:
-    """The part of the data that this process scores: of W processes, r takes r, r + W, ..."""
-
-    data: Data
-    rank: int
-    n_processes: int
-
-    @classmethod
-    def of_this_process(cls, data: Data) -> _Share:
-        """All data, where there is but one process."""
-        if distributed.is_available() and distributed.is_initialized():
-            return cls(data, distributed.get_rank(), distributed.get_world_size())
-        return cls(data, 0, 1)
-
-    @property
-    def n_items(self) -> int | None:
-        """How many images that is, None if nobody can tell."""
-        if not isinstance(self.data, DataLoader):
-            return len(range(self.rank, _length(self.data), self.n_processes))
-        sampler = self.data.sampler
-        return len(sampler) if isinstance(sampler, Sized) else None
-
-    def indices(self, n_done: int, n_images: int) -> Tensor:
-        """Indices in the data of the next images."""
-        return self.rank + self.n_processes * torch.arange(n_done, n_done + n_images)
-
-    def batches(
-        self, batch_size: int, num_workers: int, device: torch.device | None, n_done: int
-    ) -> Iterator[Batch]:
-        """What is left after the first ``n_done`` images."""
-        items = None
-        if not isinstance(self.data, DataLoader):
-            items = range(_length(self.data))[self.rank :: self.n_processes][n_done:]
-            n_done = 0
-        for batch in batches_of(as_loader(self.data, batch_size, num_workers, items), device):
-            if n_done >= len(batch):
-                n_done -= len(batch)
-            elif n_done:
-                raise ValueError(
-                    "Expected a DataLoader with the batches of the checkpoint, but these end "
-                    "elsewhere; set its batch size back"
-                )
-            else:
-                yield batch
-
-    def checkpoint(self, path: str | Path, owner: dict[str, str]) -> Checkpoint:
-        """Where this process keeps its scores.
-
-        Raises:
-            ValueError: If the data come in another order every time.
-        """
-        owner = {
-            **owner,
-            "data": _digest_of_data(self.data, _order(self.data)),
-            "processes": f"{self.rank} of {self.n_processes}",
-        }
-        return Checkpoint(Path(f"{path}.{self.rank}" if self.rank else path), owner)
-
-
-def _length(data: Any) -> int:
-    if not hasattr(data, "__len__"):
-        raise TypeError(
-            "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
-            f"{type(data).__name__}"
-        )
-    return len(data)
-
-
-def _order(data: Data) -> list[Any] | None:
-    """Items in the order of a loader; None where it has none to choose.
-
-    Raises:
-        ValueError: If it is another one every time.
-    """
-    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
-        return None
-    random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    chosen: Any = data.sampler if data.batch_sampler is None else data.batch_sampler
-    shuffles = isinstance(getattr(chosen, "sampler", chosen), random)
-    with torch.random.fork_rng(devices=[]):
-        order = [] if shuffles else list(chosen)
-        if shuffles or order != list(chosen):
-            raise ValueError(
-                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
-                "shuffles; pass its Dataset"
-            )
-    flat = [item if isinstance(item, (list, tuple)) else [item] for item in order]
-    return [item for items in flat for item in items]
-
-
-def _digest_of_data(data: Data, order: list[Any] | None) -> str:
-    """Of the length, the order and the first item, as far as there are any."""
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        return digest(None)
-    if not len(dataset) or order == []:
-        return digest(len(dataset))
-    first = 0 if order is None else order[0]
-    with torch.random.fork_rng(devices=[]):
-        # What is drawn at random, as an augmentation, then is the same every time, or is left out.
-        torch.manual_seed(0)
-        item = digest(dataset[first])
-        torch.manual_seed(0)
-        again = digest(dataset[first])
-    return digest(len(dataset), order, item if item == again else None)
+def _kind(method: Any) -> tuple[str, dict[str, Any]]:
+    """Type and options of a method, without what else is known."""
+    known = {"attribution_method", "device_ids", "forward_func", "layer"}
+    options = {name: value for name, value in vars(method).items() if name not in known}
+    return type(method).__qualname__, options
 
 
 def _names(attribution: Method) -> list[str]:

@@ -12,6 +12,7 @@ import random
 import resource
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,6 +43,8 @@ from captum_ssvep import (
     FrequencyTunnel,
     NeuronScores,
     TaggingDesign,
+    ablated,
+    keep_only,
     score_neurons,
 )
 from captum_ssvep.checkpoint import digest
@@ -94,7 +97,7 @@ def interrupt(path, fails_at, error=RuntimeError, of=lambda data: data, **argume
 def test_what_was_counted_is_not_fetched_again(path, error, checkpoint_every, fails_at):
     arguments = dict(checkpoint_every=checkpoint_every)
     interrupt(path, fails_at, error, **arguments)
-    n_saved = fails_at // (BATCH_SIZE * checkpoint_every) * BATCH_SIZE * checkpoint_every
+    n_saved = fails_at // BATCH_SIZE * BATCH_SIZE
     assert n_done(path) == n_saved
     data = images()
     assert_equal_scores(score(data, checkpoint=path, **arguments), score(images()))
@@ -328,6 +331,16 @@ def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(path):
     assert_equal_scores(resumed, score(images(), keep_examples=True))
 
 
+def test_a_bad_image_is_named_and_loses_nothing(path):
+    data = images()
+    data.images[9, 0, 0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"finite.*\(images 8 to 11 of the data\)$"):
+        score(data, checkpoint=path)
+    assert n_done(path) == 8
+    resumed = score(images(), checkpoint=path)
+    assert_equal_scores(resumed, score(images()))
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError, NotADirectoryError, IsADirectoryError])
 def test_a_file_that_cannot_be_written_is_told_by_the_system(tmp_path, error):
     (tmp_path / "file").touch()
@@ -336,8 +349,11 @@ def test_a_file_that_cannot_be_written_is_told_by_the_system(tmp_path, error):
         NotADirectoryError: tmp_path / "file" / "scores.npz",
         IsADirectoryError: tmp_path,
     }[error]
+    tagging = small_tagging()
+    passes = count_passes(tagging.forward_func)
     with pytest.raises(error, match=path.name):
-        score(images(), checkpoint=path)
+        score(images(), tagging, checkpoint=path)
+    assert not passes
 
 
 def test_a_folder_without_permission_is_told_by_the_system(workers, tmp_path):
@@ -456,9 +472,9 @@ def test_changed_numbers_are_noticed(path, name):
     assert_refused(path, "damaged")
 
 
-def tunnel():
+def tunnel(**options):
     model = small_network()
-    return FrequencyTunnel(LayerGradientXActivation(model, [model[1], model[3]]))
+    return FrequencyTunnel(LayerGradientXActivation(model, [model[1], model[3]], **options))
 
 
 def changed_weights():
@@ -511,6 +527,24 @@ FOREIGN = {
     "a label": (dict(data=lambda: TensorDataset(images().images, torch.ones(N_IMAGES))), "data"),
     "several": (dict(statistic="snr", by_class=True), "by_class, statistic"),
 }
+
+
+def test_options_of_a_wrapped_method_are_told_apart(path):
+    score(images(), tunnel(), labels_as="target", checkpoint=path)
+    others = dict(labels_as="target", checkpoint=path)
+    assert score(images(), tunnel(), **others).n_examples == N_IMAGES
+    with pytest.raises(ValueError, match="differs in method;"):
+        score(images(), tunnel(multiply_by_inputs=False), **others)
+
+
+def test_silent_filters_are_told_apart(path):
+    tagging = small_tagging()
+    score(images(), tagging, checkpoint=path)
+    with (
+        pytest.raises(ValueError, match="differs in model;"),
+        ablated(tagging.forward_func, {"0": [0, 1]}),
+    ):
+        score(images(), tagging, checkpoint=path)
 
 
 class Ending(Dataset):
@@ -634,6 +668,29 @@ class OtherName(nn.Sequential):
     pass
 
 
+class Scale(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+
+class Pool:
+    def __init__(self, size):
+        self.size = size
+
+
+def scaled_by(factor):
+    def scaled(values, *, by=factor):
+        return values * by
+
+    return scaled
+
+
+def looked_on(model):
+    model[0].register_forward_hook(lambda module, args, output: None)
+    return model
+
+
 BYTES = torch.arange(8, dtype=torch.uint8)
 UNEQUAL = {
     "dtypes of equal bytes": [BYTES.view(dtype) for dtype in (
@@ -674,8 +731,16 @@ UNEQUAL = {
         normalised(), normalised(running_mean=1), normalised(running_var=2), normalised(bias=1),
         normalised(num_batches_tracked=1), normalised().double(), normalised()[:1],
         OtherName(*normalised()), nn.Sequential(*normalised(), nn.Linear(3, 3)), nn.ReLU(),
+        normalised().eval(), Scale(1), Scale(2), Scale([1.0, 2.0]), Scale(torch.ones(2)),
     ],
-    "functions": [torch.mean, torch.amax, normalised, spectrum],
+    "functions": [
+        torch.mean, torch.amax, normalised, spectrum, lambda v: v.mean((2, 3)),
+        lambda v: v.mean((1, 2)), lambda v: [t.amax((1, 2)) for t in v],
+        lambda v: [t.mean((1, 2)) for t in v], lambda v: v in {1, 2}, lambda v: v in {1, 3},
+        scaled_by(1), scaled_by(2), partial(torch.mean, dim=1), partial(torch.mean, dim=2),
+        partial(torch.amax, dim=2), partial(torch.mean, 2),
+    ],
+    "objects": [Pool(2), Pool(3), Pool((2, 3)), Pool((2, 2)), Pool(None)],
 }  # fmt: skip
 
 
@@ -709,7 +774,8 @@ EQUAL = {
     "kinds of sequences": lambda: ([(1, 0), (1, 1)], ((1, 0), [1, 1])),
     "components": lambda: ([(1, 0), (1, -1)], [Component((1, 0)), Component((-1, 1))]),
     "designs": lambda: (TaggingDesign(), TaggingDesign([6, 7.5], 120, phases=(0, 0))),
-    "models": lambda: (normalised(), normalised().eval().requires_grad_(False)),
+    "models": lambda: (normalised(), normalised().requires_grad_(False)),
+    "hooks": lambda: (normalised(), looked_on(normalised())),
     "deep copies": lambda: (normalised(), copy.deepcopy(normalised())),
     "functions": lambda: (images, images),
 }  # fmt: skip
@@ -719,6 +785,21 @@ EQUAL = {
 def test_digests_of_equals_are_equal(kind):
     first, second = EQUAL[kind]()
     assert digest(first) == digest(second)
+
+
+def test_digests_see_what_is_silent():
+    model = normalised()
+    digests = [digest(model)]
+    for make, filters in ((ablated, 1), (ablated, [0, 1]), (keep_only, 1)):
+        with make(model, {"0": filters}):
+            digests.append(digest(model))
+    with ablated(model, {"1": 1}):
+        digests.append(digest(model))
+        model.eval()(torch.rand(4, 2))
+        model.train()
+        assert digest(model) == digests[-1]
+    assert len(set(digests)) == 5
+    assert digest(model) == digests[0]
 
 
 def test_digests_count_all_values_in_their_order():

@@ -582,6 +582,11 @@ def test_labels_that_are_missing_are_asked_for(tagging, argument):
         score(tagging, TensorDataset(IMAGES), **argument)
 
 
+def test_errors_are_not_estimated(tagging):
+    with pytest.raises(TypeError, match="no `estimate_error`, since scores hold no errors"):
+        score(tagging, TensorDataset(IMAGES), estimate_error=True)
+
+
 class Untouched(Dataset):
     def __len__(self):
         return 3
