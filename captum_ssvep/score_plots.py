@@ -13,14 +13,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .components import Component, enumerate_components
+from .components import Component, ComponentGroup, in_group
 from .layout import to_pixels
 from .palette import STATISTIC_LABELS, component_colors
-from .sampling import ComponentSelection, Design
-from .scores import NeuronScores, Test
+from .sampling import ComponentSelection
+from .scores import NeuronScores
+from .significance import Test
 
 # Bars above so many times the third quartile are cut off, so that the others can be seen.
 CUT_QUARTILES = 4
+GROUPS: tuple[ComponentGroup, ...] = ("fundamentals", "harmonics", "intermodulations")
 # Ratios below this are as good as none in a heat map.
 LOWEST_RATIO = 1e-3
 
@@ -42,8 +44,8 @@ def plot_filters(
     Args:
         scores (NeuronScores): With one index per neuron, as of ``pooling="channel"``.
         layer (str): Name of the layer.
-        components (str or sequence, optional): Among those scored. Default: the fundamentals, and
-            the sums of two of them.
+        components (str or sequence, optional): Among those scored. Default: of the fundamentals and
+            the sums of two of them those that were.
         threshold (float, optional): Where to draw a line. Default: None
         cut (float, optional): Where to cut the axis. Default: at 4 times the third quartile of the
             bars, where any are above it.
@@ -56,7 +58,7 @@ def plot_filters(
         ValueError: If the layer or a component was not scored, or its neurons have several
             indices.
     """
-    shown = _simplest(scores.design) if components is None else components
+    shown = _simplest(scores.components) if components is None else components
     rows = scores.rows(shown)
     heights = _of_layer(scores, layer, scores.by_component)[rows].numpy()
     if heights.ndim != 2:
@@ -106,7 +108,7 @@ def plot_filters(
 
 def plot_important(
     scores: NeuronScores,
-    groups: Sequence[ComponentSelection] = ("fundamentals", "harmonics", "intermodulations"),
+    groups: Sequence[ComponentSelection] | None = None,
     *,
     threshold: float | None = None,
     alpha: float | None = None,
@@ -118,7 +120,7 @@ def plot_important(
     Args:
         scores (NeuronScores): From `score_neurons`.
         groups (sequence of str or of components, optional): A bar for each; what a filter has to
-            answer. Default: fundamentals, harmonics and intermodulations
+            answer. Default: of fundamentals, harmonics and intermodulations those that were scored.
         threshold, alpha, test: As in `NeuronScores.important`.
         ax (Axes, optional): Where to draw. Default: a new figure.
 
@@ -126,6 +128,8 @@ def plot_important(
         tuple: The figure and its axes. Grey behind the bars: all filters of the layer.
     """
     layers = scores.layers
+    if groups is None:
+        groups = [g for g in GROUPS if any(in_group(c, g) for c in scores.components)]
     if ax is None:
         _, ax = plt.subplots(figsize=(min(16, 4 + 0.42 * len(layers)), 4), layout="constrained")
     totals = [scores.mean[layer].numel() for layer in layers]
@@ -230,10 +234,9 @@ def plot_top_images(
     return figure, grid[0]
 
 
-def _simplest(design: Design) -> list[Component]:
+def _simplest(components: Sequence[Component]) -> list[Component]:
     """Fundamentals, and the sums of two."""
-    components = enumerate_components("all", design.n_parts, 2)
-    return [c for c in components if set(c) <= {0, 1}]
+    return [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
 
 
 def _of_layer(scores: NeuronScores, layer: str, values: Any) -> Any:

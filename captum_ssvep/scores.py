@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,9 @@ from torch import Tensor
 from . import archive
 from .components import Component, in_group
 from .sampling import ComponentSelection, Design
-from .significance import benjamini_hochberg, fisher_test, sign_flip_test, t_test
-from .statistics import Reduction, Statistic, unknown_choice
+from .significance import Test, benjamini_hochberg
+from .statistics import Reduction, Statistic
 from .tally import Tally, pack, unpack
-
-Test = Literal["t", "sign_flip", "noise"]
-TESTS: tuple[Test, ...] = ("t", "sign_flip", "noise")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +170,7 @@ class NeuronScores:
             ValueError: If the test needs what the scores do not hold.
         """
         rows = self.rows(components)
-        return {layer: _p_values(tally, rows, test) for layer, tally in self.overall.items()}
+        return {layer: tally.p_values(rows, test) for layer, tally in self.overall.items()}
 
     def important(
         self,
@@ -182,7 +179,10 @@ class NeuronScores:
         components: ComponentSelection = "all",
         test: Test | None = None,
     ) -> dict[str, Tensor]:
-        """Which neurons answer at one of the components, at least.
+        """Which neurons answer at one of the components, by default with one sign over images.
+
+        Without noise that is what the default asks; whether a neuron answers at all, be it now so
+        and now so, is ``threshold=1`` with ``statistic="snr"``.
 
         Args:
             threshold (float, optional): What the mean of the statistic over images has to exceed.
@@ -212,10 +212,8 @@ class NeuronScores:
                 for layer, values in self.p_values(components, test).items()
             }
             adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values.values()]))
-            sizes = [p.numel() for p in p_values.values()]
-            for (layer, p), values in zip(
-                p_values.items(), torch.split(adjusted, sizes), strict=True
-            ):
+            pieces = torch.split(adjusted, [p.numel() for p in p_values.values()])
+            for (layer, p), values in zip(p_values.items(), pieces, strict=True):
                 found[layer] &= values.reshape(p.shape) <= alpha
         return found
 
@@ -226,7 +224,7 @@ class NeuronScores:
         components: ComponentSelection = "all",
         test: Test | None = None,
     ) -> dict[str, int]:
-        """How many neurons of each layer are `important` (the paper's Fig. 5)."""
+        """How many neurons of each layer are `important`: by default, answer with one sign."""
         found = self.important(threshold, alpha, components, test)
         return {layer: int(mask.sum()) for layer, mask in found.items()}
 
@@ -398,21 +396,3 @@ class NeuronScores:
             reduction=about["reduction"],
             tallies=tallies,
         )
-
-
-def _p_values(tally: Tally, rows: Sequence[int], test: Test | None) -> Tensor:
-    if test is None:
-        test = "t" if tally.surprise is None else "noise"
-    count, coefficient = tally.coefficient.count, tally.coefficient
-    if test == "t":
-        return t_test(coefficient.mean[rows], coefficient.variance[rows], count)
-    if test == "sign_flip":
-        return sign_flip_test(tally.examples[:, rows])
-    if test == "noise":
-        if tally.surprise is None:
-            raise ValueError(
-                "Expected scores with noise for test='noise', but got some without; score with "
-                "noise_std above 0, or take test='t'"
-            )
-        return fisher_test(tally.surprise.mean[rows], count)
-    raise unknown_choice("test", test, TESTS)

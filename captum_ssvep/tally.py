@@ -14,9 +14,9 @@ from torch import Tensor
 from .components import Component
 from .moments import Moments
 from .sampling import ComponentSelection
-from .significance import noise_surprise
+from .significance import TESTS, Test, fisher_test, noise_surprise, sign_flip_test, t_test
 from .spectrum import TaggedSpectrum
-from .statistics import Reduction, Statistic
+from .statistics import Reduction, Statistic, unknown_choice
 
 MOMENTS = ("score", "by_component", "coefficient", "surprise")
 
@@ -131,6 +131,28 @@ class Tally:
                 "score with keep_examples=True"
             )
         return torch.cat(self.coefficients)[torch.cat(self.images).argsort()]
+
+    def p_values(self, rows: Sequence[int], test: Test | None) -> Tensor:
+        """Of some components, as `NeuronScores.p_values`, shape ``(components, *neuron)``.
+
+        Raises:
+            ValueError: If the test needs what was not kept, or is unknown.
+        """
+        if test is None:
+            test = "t" if self.surprise is None else "noise"
+        count, coefficient = self.coefficient.count, self.coefficient
+        if test == "t":
+            return t_test(coefficient.mean[rows], coefficient.variance[rows], count)
+        if test == "sign_flip":
+            return sign_flip_test(self.examples[:, rows])
+        if test == "noise":
+            if self.surprise is None:
+                raise ValueError(
+                    "Expected scores with noise for test='noise', but got some without; score with "
+                    "noise_std and n_neighbors above 0, or take test='t'"
+                )
+            return fisher_test(self.surprise.mean[rows], count)
+        raise unknown_choice("test", test, TESTS)
 
     def moved(self, offset: int) -> Tally:
         """The same for images that stand later in the data."""

@@ -146,3 +146,21 @@ def test_what_cannot_be_drawn_is_refused(scores, tagging, images):
     without = tagging.spectrum(images[:1], pooling="channel", design=TaggingDesign.grid())[0]
     with pytest.raises(ValueError, match="noise_std above 0"):
         plot_neighbours(without, 0, (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "groups", "n_components"),
+    [
+        (dict(design=TaggingDesign((6.0,))), ["fundamentals", "harmonics"], 1),
+        (dict(components="fundamentals"), ["fundamentals", "harmonics"], 2),
+        (dict(components=[(1, 1)]), ["intermodulations"], 1),
+    ],
+)
+def test_by_default_what_was_scored_is_drawn(tagging, images, arguments, groups, n_components):
+    scores = score_neurons(tagging, TensorDataset(images), show_progress=False, **arguments)
+    _, ax = plot_important(scores)
+    assert [container.get_label() for container in ax.containers] == ["all", *groups]
+    counts = [list(scores.count_important(components=group).values()) for group in groups]
+    assert bar_heights(ax)[1:] == counts
+    _, ax = plot_filters(scores, "3")
+    assert len(ax.containers) == n_components

@@ -119,6 +119,16 @@ def test_the_noise_test_is_scipys_of_every_image_and_component(score, spectra, b
         np.testing.assert_allclose(p_values, expected, rtol=1e-6)
 
 
+def test_noise_without_neighbours_says_what_is_missing():
+    tagging = FrequencyTaggingAttribution(nn.Conv2d(3, 2, 3).eval(), "")
+    scores = score_neurons(
+        tagging, TensorDataset(torch.rand(2, 3, 6, 6)), noise_std=0.1, n_neighbors=0,
+        design=DESIGN, max_order=2, show_progress=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="with noise_std and n_neighbors above 0"):
+        scores.p_values(test="noise")
+
+
 def test_the_sign_flip_test_counts_all_flips_of_few_images(score, spectra):
     rows = range(8)
     scores = score(rows, keep_examples=True)
@@ -187,7 +197,7 @@ def test_noise_decides_which_test_is_the_default(score):
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        ("noise", "score with noise_std above 0"),
+        ("noise", "score with noise_std and n_neighbors above 0"),
         ("sign_flip", "score with keep_examples=True"),
         ("wilcoxon", "`test` to be one of t, sign_flip, noise, but got 'wilcoxon'"),
     ],
