@@ -139,7 +139,7 @@ def score_neurons(
     share = Share.of_this_process(data)
     file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
     scores, n_done = file.load() if file else (None, 0)
-    if file:
+    if file and n_done != share.n_items:
         file.validate_folder()
     device = device_of(root_module(attribution.forward_func))
     with tqdm(

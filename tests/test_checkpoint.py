@@ -47,7 +47,7 @@ from captum_ssvep import (
     keep_only,
     score_neurons,
 )
-from captum_ssvep.checkpoint import digest
+from captum_ssvep.checkpoint import Checkpoint, digest
 from captum_ssvep.components import Component
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -247,6 +247,12 @@ def test_finished_scores_are_returned_without_running_the_model(path, of, argume
     if of(data) is data:
         assert_fetched_from(data, N_IMAGES)
     assert n_done(path) == N_IMAGES
+
+
+def test_finished_scores_need_no_place_to_write(path, monkeypatch):
+    scores = score(images(), checkpoint=path)
+    monkeypatch.setattr(Checkpoint, "validate_folder", lambda self: pytest.fail("not to be asked"))
+    assert_equal_scores(score(images(), checkpoint=path), scores)
 
 
 def test_a_file_that_was_left_unfinished_does_no_harm(path):
