@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .attribution import FrequencyTaggingAttribution
 from .batches import Batch, Data, device_of
-from .checkpoint import digest
+from .checkpoint import Checkpoint, digest
 from .plan import validate_statistic
 from .recording import layer_names, root_module
 from .sampling import ComponentSelection
@@ -149,25 +149,40 @@ def score_neurons(
         unit="image",
         disable=not show_progress or share.rank > 0,
     ) as bar:
-        n_saved = n_done
         batches = share.batches(batch_size, num_workers, device, n_done)
-        try:
-            for number, batch in enumerate(batches, 1):
-                images = share.indices(n_done, len(batch))
-                with _named(images):
-                    found = sweep.scores_of(batch, images)
-                joined = found if scores is None else scores.joined(found)
-                # Both at once, whenever an interrupt comes.
-                scores, n_done = joined, n_done + len(batch)
-                if file and number % checkpoint_every == 0:
-                    file.save(scores, n_done)
-                    n_saved = n_done
-                bar.update(len(batch))
-        finally:
-            # What was scored before an interruption or a bad image is not lost.
-            if file and scores and n_done > n_saved:
-                file.save(scores, n_done)
+        scores = _continued(sweep, share, batches, file, checkpoint_every, scores, n_done, bar)
     return _joined_over_processes(scores)
+
+
+def _continued(
+    sweep: _Sweep,
+    share: Share,
+    batches: Iterator[Batch],
+    file: Checkpoint | None,
+    checkpoint_every: int,
+    scores: NeuronScores | None,
+    n_done: int,
+    bar: tqdm[Any],
+) -> NeuronScores | None:
+    """The scores so far, joined by those of the batches that are left."""
+    n_saved = n_done
+    try:
+        for number, batch in enumerate(batches, 1):
+            images = share.indices(n_done, len(batch))
+            with _named(images):
+                found = sweep.scores_of(batch, images)
+            joined = found if scores is None else scores.joined(found)
+            # Both at once, whenever an interrupt comes.
+            scores, n_done = joined, n_done + len(batch)
+            if file and number % checkpoint_every == 0:
+                file.save(scores, n_done)
+                n_saved = n_done
+            bar.update(len(batch))
+    finally:
+        # What was scored before an interruption or a bad image is not lost.
+        if file and scores and n_done > n_saved:
+            file.save(scores, n_done)
+    return scores
 
 
 @contextmanager
