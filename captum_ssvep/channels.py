@@ -25,24 +25,31 @@ CHANNELS_FIRST = (
     pooling._AdaptiveMaxPoolNd,
     pooling._AdaptiveAvgPoolNd,
 )
-CHANNELS_LAST = (nn.Linear, nn.Embedding)
+CHANNELS_LAST = (nn.Linear, nn.Embedding, nn.RMSNorm)
 
 
 class ChannelDims:
     """Where channels lie, learned from modules whose type tells, while they run.
 
-    A ReLU or a block has its filters where the convolution or the linear layer has them that gave
-    the same shape: a shape alone tells neither (N, channels, length) from (N, tokens, channels),
-    nor a map with as many rows as channels from one with the channels last.
+    A ReLU or a block has its filters where a convolution or a linear layer has them that gave the
+    same shape, the same height and width (a concatenation has other channels), or as many
+    dimensions: a shape alone tells neither (N, channels, length) from (N, tokens, channels), nor a
+    map with as many rows as channels from one with the channels last.
     """
 
     def __init__(self) -> None:
-        self.seen: dict[torch.Size, set[bool]] = defaultdict(set)
+        # Whether channels came first, for shapes and for numbers of dimensions.
+        self.seen: dict[torch.Size | int, set[bool]] = defaultdict(set)
+        self.extents: set[torch.Size] = set()
+        self.decided: dict[nn.Module, bool] = {}
 
     def see(self, module: nn.Module, args: Any, output: Any) -> None:
         """A forward hook of modules whose type tells."""
         if isinstance(output, Tensor):
-            self.seen[output.shape] |= _told_by_type(module)
+            (first,) = _told_by_type(module)
+            self.seen[output.shape].add(first)
+            self.seen[output.dim()].add(first)
+            self.extents.add(_extent(output.shape, first))
 
     def of(self, layer: nn.Module, name: str, output: Tensor) -> int:
         """Dimension along which the filters of a layer lie that gave some output.
@@ -58,14 +65,27 @@ class ChannelDims:
             )
         if len(shape) == 2:
             return 1
-        told = _told_by_type(layer) or self.seen.get(shape) or _told_by_squares(shape)
-        if len(told) != 1:
-            raise ValueError(
-                f"Expected layer {name!r} to tell where its filters are, but of its shape "
-                f"{tuple(shape)} they may be dimension 1 or the last; name the convolution, the "
-                "norm or the linear layer in front of it"
-            )
-        return 1 if True in told else len(shape) - 1
+        if layer not in self.decided:
+            self.decided[layer] = self._come_first(layer, name, shape)
+        return 1 if self.decided[layer] else len(shape) - 1
+
+    def _come_first(self, layer: nn.Module, name: str, shape: torch.Size) -> bool:
+        fitting = {first for first in (True, False) if _extent(shape, first) in self.extents}
+        rank = self.seen[len(shape)]
+        for told in (
+            _told_by_type(layer),
+            self.seen[shape],
+            fitting,
+            rank,
+            _told_by_squares(shape),
+        ):
+            if len(told) == 1:
+                return True in told
+        raise ValueError(
+            f"Expected layer {name!r} to tell where its filters are, but of its shape "
+            f"{tuple(shape)} they may be dimension 1 or the last; name the convolution, the norm "
+            "or the linear layer in front of it"
+        )
 
 
 @contextmanager
@@ -100,5 +120,12 @@ def _told_by_type(module: nn.Module) -> set[bool]:
 
 def _told_by_squares(shape: torch.Size) -> set[bool]:
     """The same, of maps that are square, as most are."""
-    pairs = {True: shape[-2:], False: shape[-3:-1]}
-    return {first for first, (rows, columns) in pairs.items() if rows == columns and len(shape) > 3}
+    extents = {first: _extent(shape, first) for first in (True, False)}
+    return {
+        first for first, extent in extents.items() if len(extent) == 2 and len(set(extent)) == 1
+    }
+
+
+def _extent(shape: torch.Size, first: bool) -> torch.Size:
+    """Height and width, or number of tokens, if channels come first, or last."""
+    return shape[2:] if first else shape[1:-1]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,8 @@ def _add(sha: Any, value: Any) -> None:
         _add_function(sha, value)
     elif isinstance(value, partial):
         _add(sha, [value.func, value.args, value.keywords])
+    elif isinstance(value, MethodType):
+        _add(sha, [value.__func__, value.__self__])
     elif hasattr(value, "__qualname__"):
         sha.update(value.__qualname__.encode() + b";")
     else:
@@ -152,15 +154,19 @@ def _plain_attributes(value: Any) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    """Whether a value is a setting; tensors and lists are what passes leave behind."""
+    if isinstance(value, tuple):
         return all(map(_is_plain, value))
-    return isinstance(value, (*SCALARS, Tensor, np.ndarray, np.generic))
+    return isinstance(value, (*SCALARS, np.generic))
 
 
 def _add_function(sha: Any, function: FunctionType) -> None:
     """What a function does, as far as it can be seen: its code, and the values it holds on to."""
     sha.update(function.__qualname__.encode())
     _add_code(sha, function.__code__)
+    read = function.__globals__.keys() & set(function.__code__.co_names)
+    settings = {name: function.__globals__[name] for name in read}
+    _add(sha, {name: held for name, held in settings.items() if _is_plain(held)})
     _add(sha, [function.__defaults__, function.__kwdefaults__])
     for cell in function.__closure__ or ():
         # Functions within functions by name, lest one that holds itself never end.

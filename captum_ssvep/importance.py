@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -16,7 +15,7 @@ from tqdm.auto import tqdm
 
 from .attribution import FrequencyTaggingAttribution
 from .batches import Batch, Data, device_of
-from .checkpoint import Checkpoint, digest
+from .checkpoint import SCALARS, Checkpoint, digest
 from .plan import validate_statistic
 from .recording import layer_names, root_module
 from .sampling import ComponentSelection
@@ -169,8 +168,8 @@ def _continued(
     try:
         for number, batch in enumerate(batches, 1):
             images = share.indices(n_done, len(batch))
-            with _named(images):
-                found = sweep.scores_of(batch, images)
+            _refuse_bad_values(batch, images)
+            found = sweep.scores_of(batch, images)
             joined = found if scores is None else scores.joined(found)
             # Both at once, whenever an interrupt comes.
             scores, n_done = joined, n_done + len(batch)
@@ -185,14 +184,16 @@ def _continued(
     return scores
 
 
-@contextmanager
-def _named(images: Tensor) -> Iterator[None]:
-    """Say of bad values in which images they are."""
-    try:
-        yield
-    except ValueError as error:
-        error.args = (f"{error} (images {images[0]} to {images[-1]} of the data)",)
-        raise
+def _refuse_bad_values(batch: Batch, images: Tensor) -> None:
+    """Name the images that hold no numbers, which nobody finds among many otherwise."""
+    inputs = batch.inputs if isinstance(batch.inputs, tuple) else (batch.inputs,)
+    finite = [tensor.isfinite().reshape(len(batch), -1).all(1).cpu() for tensor in inputs]
+    fine = torch.stack(finite).all(0)
+    if not fine.all():
+        raise ValueError(
+            f"Expected images that are finite, but images {images[~fine].tolist()} of the data "
+            "hold NaN or infinity; leave them out"
+        )
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,11 @@ class _Sweep:
 def _kind(method: Any) -> tuple[str, dict[str, Any]]:
     """Type and options of a method, without what else is known."""
     known = {"attribution_method", "device_ids", "forward_func", "layer"}
-    options = {name: value for name, value in vars(method).items() if name not in known}
+    options = {
+        name: value
+        for name, value in vars(method).items()
+        if name not in known and isinstance(value, SCALARS)
+    }
     return type(method).__qualname__, options
 
 

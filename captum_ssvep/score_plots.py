@@ -45,7 +45,7 @@ def plot_filters(
         scores (NeuronScores): With one index per neuron, as of ``pooling="channel"``.
         layer (str): Name of the layer.
         components (str or sequence, optional): Among those scored. Default: of the fundamentals and
-            the sums of two of them those that were.
+            the sums of two of them those that were, or else the first three.
         threshold (float, optional): Where to draw a line. Default: None
         cut (float, optional): Where to cut the axis. Default: at 4 times the third quartile of the
             bars, where any are above it.
@@ -235,8 +235,9 @@ def plot_top_images(
 
 
 def _simplest(components: Sequence[Component]) -> list[Component]:
-    """Fundamentals, and the sums of two."""
-    return [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
+    """Fundamentals, and the sums of two; without any, the first three."""
+    simplest = [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
+    return simplest or list(components[:3])
 
 
 def _of_layer(scores: NeuronScores, layer: str, values: Any) -> Any:

@@ -53,17 +53,57 @@ def test_the_type_of_layers_tells_where_filters_are(kind):
 
 def test_dimensions_in_another_order_are_not_taken_for_those_before():
     model = nn.Sequential(nn.Conv2d(3, 9, 1), Swapped(), nn.Linear(9, 5), nn.Tanh())
-    for name in ("2", "3"):
+    for name in ("1", "2", "3"):
         assert (silenced_output(model, name, (3, 6, 5))[..., 2] == 0).all()
-    with pytest.raises(ValueError, match="layer '1' to tell where its filters are"):
-        silenced_output(model, "1", (3, 6, 5))
+
+
+class Joined(nn.Module):
+    """More channels than any convolution gave."""
+
+    def __init__(self, *branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (Joined(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 5, 1)), (3, 6, 8)),
+        (Joined(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)), (3, 8, 8)),
+        (Joined(nn.Conv1d(3, 4, 1), nn.Conv1d(3, 6, 1)), (3, 7)),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Upsample(scale_factor=2)), (3, 6, 8)),
+        (Joined(nn.Conv3d(3, 4, 1), nn.Conv3d(3, 4, 1)), (3, 4, 5, 6)),
+    ],
+    ids=["maps", "cube", "signals", "upsampled", "volumes"],
+)
+def test_what_joins_channels_or_enlarges_maps_has_them_where_these_came_from(model, shape):
+    outer = nn.Sequential(model)
+    for name in ("0", "0.1") if isinstance(model, nn.Sequential) else ("0",):
+        output = silenced_output(outer, name, shape)
+        assert (output[:, 2] == 0).all()
+        assert (output[:, 1] != 0).any()
+
+
+def test_filters_of_a_layer_stay_where_they_are():
+    """A linear layer behind gives the same shape, with its channels last."""
+    model = nn.Sequential(nn.Conv1d(3, 16, 1), nn.Tanh(), nn.Linear(16, 16)).eval()
+    batch = torch.rand(2, 3, 16)
+    with ablated(model, {"1": 3}):
+        assert torch.equal(model(batch), model(batch))
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("resnet18", {"layer1": 1, "relu": 1, "layer2.0.relu": 1, "avgpool": 1, "fc": 1}),
-        ("densenet121", {"features.denseblock1.denselayer2": 1, "features.norm5": 1}),
+        (
+            "densenet121",
+            {"features.denseblock1": 1, "features.denseblock1.denselayer2": 1, "features.norm5": 1},
+        ),
+        ("googlenet", {"inception3a": 1, "inception3a.branch2": 1}),
         (
             "convnext_tiny",
             {"features.0": 1, "features.1.0": 1, "features.1.0.block.4": 3, "features.2.0": 1},
@@ -81,7 +121,7 @@ def test_dimensions_in_another_order_are_not_taken_for_those_before():
 def test_layers_of_known_networks(name, expected):
     torch.manual_seed(0)
     size = (64, 64) if name == "vit_b_16" else (64, 96)
-    options = {"image_size": 64} if name == "vit_b_16" else {}
+    options = {"vit_b_16": {"image_size": 64}, "googlenet": {"init_weights": False}}.get(name, {})
     model = torchvision.models.get_model(name, weights=None, **options).eval()
     outputs = {}
     for layer in expected:
@@ -95,10 +135,10 @@ def test_layers_of_known_networks(name, expected):
 
 
 def test_where_nothing_tells_square_maps_do():
-    dims, layer = ChannelDims(), nn.ReLU()
-    assert dims.of(layer, "relu", torch.empty(2, 5)) == 1
-    assert dims.of(layer, "relu", torch.empty(2, 64, 7, 7)) == 1
-    assert dims.of(layer, "relu", torch.empty(2, 7, 7, 64)) == 3
+    dims = ChannelDims()
+    for shape, dim in (((2, 5), 1), ((2, 64, 7, 7), 1), ((2, 7, 7, 64), 3)):
+        assert dims.of(nn.ReLU(), "relu", torch.empty(shape)) == dim
+    layer = nn.ReLU()
     for shape in ((2, 7, 7, 7), (2, 4, 6, 8), (2, 10, 10), (2, 4, 8)):
         with pytest.raises(ValueError, match=r"may be dimension 1 or the last; name the conv"):
             dims.of(layer, "relu", torch.empty(shape))
