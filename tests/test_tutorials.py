@@ -3,7 +3,10 @@
 import json
 import re
 from pathlib import Path
+from urllib.error import URLError
 
+import cifar
+import material
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -49,3 +52,23 @@ def test_nothing_tells_of_the_machine_it_ran_on(notebook):
     assert not re.search(r"(?<![\w.])/(work|tmp|root|home|usr)/", shown)
     assert not [cell for cell in notebook["cells"] if "execution" in cell["metadata"]]
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_a_mistyped_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAPTUM_SSVEP_DATA", str(tmp_path / "missing"))
+    with pytest.raises(FileNotFoundError):
+        material.load(2)
+
+
+def test_without_a_network_the_digits_stand_in(monkeypatch, capsys):
+    def unreachable(depth):
+        print("Downloading: to a folder that nobody needs to know")
+        raise URLError("no network")
+
+    monkeypatch.delenv("CAPTUM_SSVEP_DATA", raising=False)
+    monkeypatch.setattr(cifar, "load_resnet", unreachable)
+    found = material.load(12)
+    assert capsys.readouterr().out == "No CIFAR-10 here (URLError): the embedded digits stand in.\n"
+    assert found.images.shape == (12, 1, 32, 32)
+    assert (found.dark == 0).all()
+    assert (found.model(found.images).argmax(1) == found.labels).double().mean() > 0.9

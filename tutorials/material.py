@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
+from http.client import HTTPException
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import cifar
@@ -20,8 +23,8 @@ from torch import Tensor, nn
 
 from captum_ssvep import black, digits
 
-# What a missing network or a damaged download raises, here and in torchvision.
-UNREACHABLE = (OSError, RuntimeError)
+# What a missing network raises, and one that gives something else than what was asked for.
+UNREACHABLE = (OSError, HTTPException, UnpicklingError)
 
 
 class Material(NamedTuple):
@@ -55,6 +58,8 @@ def load(n_images: int = 100, depth: int = 32) -> Material:
             model = cifar.load_resnet(depth)
             images, labels = cifar.load_test_images(n_images)
     except UNREACHABLE as error:
+        if os.environ.get("CAPTUM_SSVEP_DATA"):
+            raise  # a mistyped folder is no reason for other pictures
         print(f"No CIFAR-10 here ({type(error).__name__}): the embedded digits stand in.")
         pixels, labels = digits.load_test_set()
         images = digits.preprocess(pixels[:n_images])
