@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -62,7 +63,7 @@ def test_a_mistyped_folder_is_told(tmp_path, monkeypatch):
 
 def test_without_a_network_the_digits_stand_in(monkeypatch, capsys):
     def unreachable(depth):
-        print("Downloading: to a folder that nobody needs to know")
+        sys.stdout.write("Downloading: to a folder that nobody needs to know")
         raise URLError("no network")
 
     monkeypatch.delenv("CAPTUM_SSVEP_DATA", raising=False)
