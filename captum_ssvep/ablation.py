@@ -23,10 +23,11 @@ Filters = Mapping[str, int | Sequence[int]]
 def ablated(model: nn.Module, filters: Filters) -> AbstractContextManager[None]:
     """Silence filters: within the context, what they give is zero.
 
-    A BatchNorm that takes the layer's output would turn the zeros into a constant: its channel is
-    silenced, too, as if its scale and shift were zero. Contexts nest, and filters that one
-    silences stay so in another. Weights are not touched; hooks are gone on leaving, however that
-    happens. A compiled model runs as plain Python.
+    A BatchNorm that takes the layer's output, as it is, would turn the zeros into a constant: its
+    channel is silenced, too, as if its scale and shift were zero. A module that is called several
+    times is silent in every call. Contexts nest, and filters that one silences stay so in another.
+    Weights are not touched; hooks are gone on leaving, however that happens. A compiled model runs
+    as plain Python.
 
     Args:
         model (Module): The model.
@@ -104,8 +105,8 @@ class _Silencer:
     def __init__(self, keep: bool, dims: ChannelDims) -> None:
         self.keep = keep
         self.dims = dims
-        # What layers gave, and its silent channels.
-        self.given: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+        # What layers gave: its silent channels, and how often it had been written to.
+        self.given: MutableMapping[Tensor, tuple[Tensor, int]] = WeakTensorKeyDictionary()
 
     def attach(self, layer: nn.Module, name: str, named: Tensor) -> ExitStack:
         """Silence filters of a layer until what this returns is closed."""
@@ -136,17 +137,27 @@ class _Silencer:
             )
         return output.index_fill(dim, self._silent(named, output, dim), 0)
 
-    def note(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and self.dims.of(layer, name, output) == 1:
-            self.given[output] = self._silent(named, output, 1)
+    def note(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or self.dims.of(layer, name, output) != 1:
+            return output
+        if output.is_inference():
+            # Such tensors do not count how often they are written to; others do even there.
+            with torch.inference_mode(False):
+                output = output.clone()
+        self.given[output] = self._silent(named, output, 1), output._version
+        return output
 
     def _silent(self, named: Tensor, output: Tensor, dim: int) -> Tensor:
         every = torch.arange(output.shape[dim])
         return every[torch.isin(every, named, invert=self.keep)].to(output.device)
 
     def follow(self, norm: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
-        silent = self.given.get((*args, *kwargs.values())[0])
-        return output if silent is None else output.index_fill(1, silent, 0)
+        taken = (*args, *kwargs.values())[0]
+        silent, version = self.given.get(taken, (None, 0))
+        # What was written to, as by a residual that is added in place, is another layer's output.
+        if silent is None or taken._version != version:
+            return output
+        return output.index_fill(1, silent, 0)
 
 
 def silent_filters(layer: nn.Module) -> list[tuple[Tensor, bool]]:

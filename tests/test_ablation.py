@@ -181,6 +181,48 @@ def test_a_norm_that_takes_its_input_by_name():
         assert (model(IMAGES)[:, 2] == 0).all()
 
 
+class PreActivation(nn.Module):
+    """A block whose skip path is added in place, before the norm of the next one."""
+
+    def __init__(self, n_channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(n_channels)
+        self.convolution = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def forward(self, x):
+        out = self.convolution(torch.relu(self.norm(x)))
+        out += x
+        return out
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_norm_over_a_sum_in_place_is_left_alone(mode):
+    torch.manual_seed(0)
+    model = nn.Sequential(PreActivation(4), PreActivation(4), nn.BatchNorm2d(4)).eval()
+    for norm in (model[0].norm, model[1].norm, model[2]):
+        nn.init.normal_(norm.bias)
+    without = copy.deepcopy(model)
+    for parameter in without[0].convolution.parameters():
+        parameter.data[2] = 0
+    batch = torch.rand(2, 4, 6, 6)
+    with mode():
+        with ablated(model, {"0.convolution": 2}):
+            silent = model(batch)
+        assert torch.equal(silent, without(batch))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_operation_in_place_before_a_norm_is_as_any_other(mode):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+    nn.init.normal_(model[2].bias)
+    outputs = []
+    for in_place in (False, True):
+        model[1].inplace = in_place
+        with mode(), ablated(model, {"0": 1}):
+            outputs.append(model(torch.ones(1, 3, 5, 5)))
+    assert torch.equal(*outputs)
+
+
 def test_a_norm_over_something_else_than_the_filters_is_left_alone():
     model = with_random_norms(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))).eval()
     nn.init.ones_(model[1].bias)
