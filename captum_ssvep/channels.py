@@ -25,7 +25,7 @@ CHANNELS_FIRST = (
     pooling._AdaptiveMaxPoolNd,
     pooling._AdaptiveAvgPoolNd,
 )
-CHANNELS_LAST = (nn.Linear, nn.Embedding, nn.RMSNorm)
+CHANNELS_LAST = (nn.Linear, nn.Embedding)
 
 
 class ChannelDims:
@@ -41,7 +41,7 @@ class ChannelDims:
         # Whether channels came first, for shapes and for numbers of dimensions.
         self.seen: dict[torch.Size | int, set[bool]] = defaultdict(set)
         self.extents: set[torch.Size] = set()
-        self.decided: dict[nn.Module, bool] = {}
+        self.decided: dict[tuple[nn.Module, int], bool] = {}
 
     def see(self, module: nn.Module, args: Any, output: Any) -> None:
         """A forward hook of modules whose type tells."""
@@ -59,15 +59,18 @@ class ChannelDims:
                 layer.
         """
         shape = output.shape
-        if len(shape) < 2:
+        n_of_space = len(layer.kernel_size) if isinstance(layer, nn.modules.conv._ConvNd) else 0
+        if len(shape) < 2 + n_of_space:
             raise ValueError(
                 f"Expected layer {name!r} to give shape (N, channels, ...), but got {tuple(shape)}"
             )
         if len(shape) == 2:
             return 1
-        if layer not in self.decided:
-            self.decided[layer] = self._come_first(layer, name, shape)
-        return 1 if self.decided[layer] else len(shape) - 1
+        # One activation may be called on maps and on tokens.
+        call = layer, len(shape)
+        if call not in self.decided:
+            self.decided[call] = self._come_first(layer, name, shape)
+        return 1 if self.decided[call] else len(shape) - 1
 
     def _come_first(self, layer: nn.Module, name: str, shape: torch.Size) -> bool:
         fitting = {first for first in (True, False) if _extent(shape, first) in self.extents}
@@ -112,9 +115,12 @@ def _told_by_type(module: nn.Module) -> set[bool]:
     """Whether the channels come first, as far as a module's type tells."""
     if isinstance(module, CHANNELS_FIRST):
         return {True}
-    # Norms of maps that descend from LayerNorm, as ConvNeXt's, have the channels first.
-    if isinstance(module, CHANNELS_LAST) or type(module) is nn.LayerNorm:
+    if isinstance(module, CHANNELS_LAST):
         return {False}
+    # Norms of maps that descend from LayerNorm, as ConvNeXt's, have the channels first, and those
+    # over several dimensions anywhere among these.
+    if type(module) is nn.LayerNorm or isinstance(module, nn.RMSNorm):
+        return {False} if len(module.normalized_shape) == 1 else set()
     return set()
 
 

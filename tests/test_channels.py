@@ -26,6 +26,7 @@ MODELS = {
     "tokens": (nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.LayerNorm(4)), (12, 3), -1),
     "as many rows as channels": (
         nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.Tanh(), nn.MaxPool2d(1)), (3, 16, 32), 1),
+    "normalised tokens": (nn.Sequential(nn.RMSNorm(4), nn.GELU()), (12, 4), -1),
     "maps with channels last": (nn.Sequential(nn.Linear(3, 16), nn.Tanh()), (8, 12, 3), -1),
     "volumes": (nn.Sequential(nn.Conv3d(2, 5, 1), nn.GroupNorm(1, 5), nn.Tanh()), (2, 3, 4, 5), 1),
 }  # fmt: skip
@@ -93,6 +94,68 @@ def test_filters_of_a_layer_stay_where_they_are():
     batch = torch.rand(2, 3, 16)
     with ablated(model, {"1": 3}):
         assert torch.equal(model(batch), model(batch))
+
+
+def test_a_norm_over_whole_maps_does_not_tell():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.LayerNorm([4, 6, 8]), nn.ReLU())
+    for name in ("1", "2"):
+        output = silenced_output(model, name, (3, 6, 8))
+        assert (output[:, 2] == 0).all()
+        assert (output[..., 2] != 0).any()
+
+
+class MapsAndTokens(nn.Module):
+    """One activation for both."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 1)
+        self.linear = nn.Linear(4, 5)
+        self.activation = nn.Sigmoid()
+
+    def forward(self, x):
+        maps = self.activation(self.convolution(x))
+        return maps, self.activation(self.linear(maps.flatten(2).transpose(1, 2)))
+
+
+def test_an_activation_of_maps_and_of_tokens():
+    model = MapsAndTokens().eval()
+    with ablated(model, {"activation": 2}):
+        maps, tokens = model(torch.rand(2, 3, 6, 5))
+    for channel in range(4):
+        assert (maps[:, channel] == 0).all() == (channel == 2)
+        assert (tokens[..., channel] == 0).all() == (channel == 2)
+
+
+def test_of_a_cube_the_layer_itself_tells():
+    """Both its first and its last dimension may hold the channels, as far as the shape goes."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), Swapped(), nn.LayerNorm(6))
+    assert (silenced_output(model, "2", (3, 6, 6))[..., 2] == 0).all()
+
+
+def test_of_two_dimensions_that_fit_a_layer_of_the_same_shape_tells():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
+            self.tokens = nn.Linear(3, 8)
+
+        def forward(self, x):
+            self.tokens(torch.rand(2, 8, 6, 3))
+            return self.maps(x)
+
+    # If the channels of the maps were last, these would be 8 x 6, as the tokens are.
+    output = silenced_output(Both(), "maps.1", (3, 6, 4))
+    assert (output[:, 2] == 0).all()
+
+
+def test_images_without_a_batch_are_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1))
+    with (
+        pytest.raises(ValueError, match=r"to give shape \(N, channels, ...\), but got \(4, 8, 8\)"),
+        ablated(model, {"0": 1}),
+    ):
+        model(torch.rand(3, 8, 8))
 
 
 @pytest.mark.parametrize(
