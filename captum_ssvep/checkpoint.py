@@ -143,14 +143,21 @@ def _add(sha: Any, value: Any) -> None:
     else:
         # Other objects by type and plain values: their address differs from run to run.
         sha.update(type(value).__qualname__.encode() + b";")
-        _add(sha, _plain_attributes(value))
+        _add(sha, _settings(getattr(value, "__dict__", {})))
 
 
-def _plain_attributes(value: Any) -> dict[str, Any]:
-    """What tells an object from others of its type; of a module without what torch keeps in it."""
-    internal = vars(nn.Module()).keys() - {"training"} if isinstance(value, nn.Module) else set()
-    attributes = getattr(value, "__dict__", {}).items()
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """What tells a module from others of its type and weights."""
+    internal = vars(nn.Module()).keys() - {"training"}
+    attributes = vars(module).items()
     return {name: held for name, held in attributes if name not in internal and _is_plain(held)}
+
+
+def _settings(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a function reads, or an object holds, the settings and the models."""
+    return {
+        n: value for n, value in held.items() if isinstance(value, nn.Module) or _is_plain(value)
+    }
 
 
 def _is_plain(value: Any) -> bool:
@@ -164,9 +171,8 @@ def _add_function(sha: Any, function: FunctionType) -> None:
     """What a function does, as far as it can be seen: its code, and the values it holds on to."""
     sha.update(function.__qualname__.encode())
     _add_code(sha, function.__code__)
-    read = function.__globals__.keys() & set(function.__code__.co_names)
-    settings = {name: function.__globals__[name] for name in read}
-    _add(sha, {name: held for name, held in settings.items() if _is_plain(held)})
+    read = function.__globals__.keys() & _names(function.__code__)
+    _add(sha, _settings({name: function.__globals__[name] for name in read}))
     _add(sha, [function.__defaults__, function.__kwdefaults__])
     for cell in function.__closure__ or ():
         # Functions within functions by name, lest one that holds itself never end.
@@ -183,3 +189,9 @@ def _add_code(sha: Any, code: CodeType) -> None:
             # Of a set the order differs from run to run.
             plain = sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
             sha.update(repr(plain).encode() + b";")
+
+
+def _names(code: CodeType) -> set[str]:
+    """Globals and attributes that some code reads, in the functions within, too."""
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*inner)

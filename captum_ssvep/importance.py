@@ -85,7 +85,9 @@ def score_neurons(
             the one case in which memory grows. Default: False
         checkpoint (str or Path, optional): File in which to save the scores so far, and from which
             to go on if it exists; of finished scores it holds them, and of all images scored where
-            an error or an interrupt came. The data have to come in the same order again. Process
+            an error or an interrupt came. The data have to come in the same order again. What is
+            compared: all arguments; weights, buffers and plain attributes of the model (no lists or
+            tensors that modules hold otherwise); length, order and first item of the data. Process
             r > 0 adds ``.r`` to its name. Default: None
         checkpoint_every (int, optional): Batches between two saves. Default: 10
         show_progress (bool, optional): Progress bar over images. Default: True
@@ -138,8 +140,6 @@ def score_neurons(
     share = Share.of_this_process(data)
     file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
     scores, n_done = file.load() if file else (None, 0)
-    if file and n_done != share.n_items:
-        file.validate_folder()
     device = device_of(root_module(attribution.forward_func))
     with tqdm(
         desc=attribution.get_name(),
@@ -167,6 +167,8 @@ def _continued(
     n_saved = n_done
     try:
         for number, batch in enumerate(batches, 1):
+            if file and number == 1:
+                file.validate_folder()
             images = share.indices(n_done, len(batch))
             _refuse_bad_values(batch, images)
             found = sweep.scores_of(batch, images)

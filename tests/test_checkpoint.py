@@ -256,6 +256,14 @@ def test_finished_scores_need_no_place_to_write(path, monkeypatch):
     assert_equal_scores(score(images(), checkpoint=path), scores)
 
 
+def test_nor_do_those_of_a_loader_that_drops_the_rest(path, monkeypatch):
+    loader = DataLoader(images(), batch_size=4, drop_last=True)
+    assert N_IMAGES % 4
+    scores = score(loader, checkpoint=path)
+    monkeypatch.setattr(Checkpoint, "validate_folder", lambda self: pytest.fail("not to be asked"))
+    assert_equal_scores(score(loader, checkpoint=path), scores)
+
+
 def test_a_file_that_was_left_unfinished_does_no_harm(path):
     unfinished = path.with_name("scores.npz.unfinished")
     unfinished.write_bytes(b"PK\x03\x04 half of it")
@@ -642,6 +650,10 @@ def test_random_augmentation_can_go_on(path, of):
 def test_augmentation_of_other_data_is_refused(path):
     score(Augmented(), checkpoint=path)
     assert_refused(path, "differs in data;")
+    other = Augmented()
+    other.data = images(seed=1)
+    with pytest.raises(ValueError, match="differs in data;"):
+        score(other, checkpoint=path)
 
 
 @pytest.mark.parametrize("of", [lambda data: data, in_loader()], ids=["dataset", "loader"])
@@ -691,6 +703,19 @@ class Pool:
 
 def reads_a_setting(value):
     return FunctionType((lambda values: values * SETTING).__code__, {"SETTING": value})  # noqa: F821
+
+
+def reads_it_within(value):
+    within = lambda values: [(lambda v: v * SETTING)(v) for v in values]  # noqa: E731, F821
+    return FunctionType(within.__code__, {"SETTING": value})
+
+
+class Wrapper:
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, inputs):
+        return self.model(inputs)
 
 
 def scaled_by(factor):
@@ -753,9 +778,13 @@ UNEQUAL = {
         lambda v: [t.mean((1, 2)) for t in v], lambda v: v in {1, 2}, lambda v: v in {1, 3},
         scaled_by(1), scaled_by(2), partial(torch.mean, dim=1), partial(torch.mean, dim=2),
         partial(torch.amax, dim=2), partial(torch.mean, 2), Pool(2).pick, Pool(3).pick,
-        reads_a_setting(1), reads_a_setting(2),
+        reads_a_setting(1), reads_a_setting(2), reads_it_within(1), reads_it_within(2),
+        reads_a_setting(normalised()), reads_a_setting(normalised(bias=1)),
     ],
-    "objects": [Pool(2), Pool(3), Pool((2, 3)), Pool((2, 2)), Pool(None)],
+    "objects": [
+        Pool(2), Pool(3), Pool((2, 3)), Pool((2, 2)), Pool(None), Wrapper(normalised()),
+        Wrapper(normalised(bias=1)),
+    ],
 }  # fmt: skip
 
 
@@ -861,7 +890,18 @@ def scored(model, forward, data, path, **arguments):
 TENSORS = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("kind", ["activation", "function", "weights behind a function", "pooling"])
+def function_of_a_global(model):
+    code = (lambda inputs: MODEL(inputs)).__code__  # noqa: F821
+    return FunctionType(code, {"MODEL": model})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "activation", "function", "weights behind a function", "weights behind a global",
+        "weights behind an object", "pooling",
+    ],
+)  # fmt: skip
 def test_what_looks_alike_is_told_apart(path, kind):
     model, other = convolutional(nn.ReLU()), convolutional(nn.ReLU())
     forwards, pooling = (model, other), ("channel", "channel")
@@ -870,9 +910,12 @@ def test_what_looks_alike_is_told_apart(path, kind):
         forwards = (model, other)
     elif kind == "function":
         forwards = (plain_function(model), squared(other))
-    elif kind == "weights behind a function":
-        other = convolutional(nn.ReLU(), seed=6)
-        forwards = (plain_function(model), plain_function(other))
+    elif kind.startswith("weights"):
+        # The first layers, up to the one that is read, are as before.
+        with torch.no_grad():
+            other[2].weight[0] += 1
+        wrap = {"function": plain_function, "global": function_of_a_global, "object": Wrapper}
+        forwards = tuple(map(wrap[kind.split()[-1]], (model, other)))
     else:
         pooling = (lambda v: v.mean((2, 3)), lambda v: v.amax((2, 3)))
     scored(model, forwards[0], TENSORS, path, pooling=pooling[0])
