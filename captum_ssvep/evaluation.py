@@ -178,9 +178,12 @@ def ablation_damage(
         data (Dataset or DataLoader): Of (input, label) pairs.
         layers (sequence of str): Names of the layers whose filters to silence, as `ablated` does.
             With a BatchNorm behind a convolution either may be named. The output of the ReLU, or
-            of the BatchNorm that ends a branch, is what else goes on from the filter.
+            of the BatchNorm that ends a branch, is what else goes on from the filter. What is
+            called several times, as the ReLUs of torchvision's ResNets, is silenced in every call,
+            while scores are those of the last.
         objective (callable, optional): From outputs and labels to one number per image; of losses
-            in ``torch.nn`` with ``reduction="none"``. Default: `loss`
+            in ``torch.nn`` with ``reduction="none"``; whether the class is right counts as 1 or 0.
+            Default: `loss`
         batch_size (int, optional): Images at a time, of a Dataset. Default: 100
         num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
         show_progress (bool, optional): Progress bar over batches and layers. Default: True
@@ -323,7 +326,8 @@ def _judgements(objective: Objective, outputs: Tensor, labels: Tensor) -> Tensor
             f"Expected `objective` to give one number per image, shape {tuple(labels.shape)}, but "
             f"got {got}; a loss of torch.nn takes reduction='none'"
         )
-    return values
+    # Whether an image is classified correctly is a judgement, too.
+    return values if values.is_floating_point() else values.float()
 
 
 def _changes(

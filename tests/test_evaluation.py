@@ -135,6 +135,36 @@ def test_a_loss_may_be_in_train_mode_and_the_model_may_not(model):
         measure(ablation_damage)(copy.deepcopy(model).train())
 
 
+@pytest.mark.parametrize("whole", [bool, int])
+def test_whether_the_class_is_right_is_a_judgement(model, whole):
+    def right(outputs, labels):
+        return (outputs.argmax(1) == labels).to(torch.bool if whole is bool else torch.int64)
+
+    def right_as_float(outputs, labels):
+        return right(outputs, labels).float()
+
+    counted, expected = (
+        measure(ablation_damage, objective=objective)(model)
+        for objective in (right, right_as_float)
+    )
+    for layer in LAYERS:
+        assert torch.equal(counted.signed[layer], expected.signed[layer])
+
+
+def test_layers_behind_tell_where_filters_are():
+    """A single pass that silences them cannot know yet, the whole passes before do."""
+    model = nn.Sequential(
+        nn.Unflatten(1, (6, 4)), nn.Linear(4, 5), nn.Flatten(), nn.Linear(30, 3)
+    ).eval()  # fmt: skip
+    batch = torch.rand(3, 24)
+    damage = ablation_damage(
+        model, TensorDataset(batch, torch.tensor([0, 1, 2])), ["0"], show_progress=False
+    )
+    assert damage.changes["0"].shape == (3, 4)
+    with pytest.raises(ValueError, match="to tell where its filters are"), ablated(model, {"0": 1}):
+        model(batch)
+
+
 def test_the_loss_is_what_is_damaged_by_default(model):
     first, second = measure(ablation_damage)(model), measure(ablation_damage, objective=loss)(model)
     for layer in LAYERS:
