@@ -358,9 +358,10 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
         if name in names:
             return names[name]
     close = difflib.get_close_matches(name, inside, n=3)
+    children = [child for child, _ in _unwrapped(root).named_children()]
     raise ValueError(
-        f"Expected `layer` to name a module of the model, but it has no {name!r}"
-        + (f"; nearest: {', '.join(close)}" if close else "; see `model.named_modules()`")
+        f"Expected `layer` to name a module of the model, but it has no {name!r}; "
+        + (f"nearest: {', '.join(close)}" if close else f"outermost: {', '.join(children)}")
     )
 
 

@@ -271,7 +271,7 @@ class TaggedSpectrum:
 
     def first_order(self, part: int) -> Tensor:
         """Share of the variance that the part explains alone: its first-order Sobol index."""
-        return self._share([c for c in self.components if c.parts == (part,)])
+        return self._share([c for c in self.components if c.parts == (part,)], part)
 
     def interaction(self, parts: Sequence[int]) -> Tensor:
         """Share of the variance that exactly these parts explain together."""
@@ -281,23 +281,23 @@ class TaggedSpectrum:
                 "explains alone is `first_order`"
             )
         wanted = tuple(sorted(parts))
-        return self._share([c for c in self.components if c.parts == wanted])
+        return self._share([c for c in self.components if c.parts == wanted], parts)
 
     def total_order(self, part: int) -> Tensor:
         """Share of the variance in which the part takes any part: its total Sobol index."""
-        return self._share([c for c in self.components if part in c.parts])
+        return self._share([c for c in self.components if part in c.parts], part)
 
     @property
     def explained_variance(self) -> Tensor:
         """Share of the variance in all components; above 1 where collisions count lines twice."""
-        return self._share(self.components)
+        return self.reduce(self.components, "variance_share", "sum")
 
-    def _share(self, components: Sequence[Component]) -> Tensor:
+    def _share(self, components: Sequence[Component], parts: int | Sequence[int]) -> Tensor:
         if not components:
             raise ValueError(
-                f"Expected parts among 0 to {self.design.n_parts - 1} for which the spectrum holds "
-                f"components, but got none among {', '.join(map(str, self.components))}; compute "
-                "it with components='all' and a `max_order` of at least the number of parts"
+                f"Expected different parts among 0 to {self.design.n_parts - 1}, as in (0, 1), "
+                f"but got {parts}, for which the spectrum holds no component; of parts there are, "
+                "compute it with components='all' and a `max_order` of at least their number"
             )
         return self.reduce(components, "variance_share", "sum")
 

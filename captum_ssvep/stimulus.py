@@ -310,8 +310,8 @@ def _validated_mask(mask: object, tensor: Tensor, name: str) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype not in INTEGER_DTYPES:
         raise TypeError(
             f"Expected `{name}` to be an integer tensor of part ids, but got "
-            f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}; `.long()` makes "
-            "parts 0 and 1 of False and True"
+            f"{mask.dtype if isinstance(mask, Tensor) else type(mask).__name__}; "
+            "`torch.as_tensor(mask).long()` makes one, with parts 0 and 1 of False and True"
         )
     return _aligned(mask.to(tensor.device).long(), tensor, name)
 
@@ -319,7 +319,8 @@ def _validated_mask(mask: object, tensor: Tensor, name: str) -> Tensor:
 def _validated_baseline(baseline: object, tensor: Tensor, name: str) -> Tensor:
     if isinstance(baseline, bool) or not isinstance(baseline, (int, float, Tensor)):
         raise TypeError(
-            f"Expected `{name}` to hold tensors or numbers, but got {type(baseline).__name__}"
+            f"Expected `{name}` to hold tensors or numbers, but got {type(baseline).__name__}; "
+            "`torch.as_tensor` makes a tensor of an array"
         )
     values = torch.as_tensor(baseline).to(tensor)
     if not values.isfinite().all():
@@ -334,9 +335,11 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
         for size, full in zip(reversed(value.shape), reversed(tensor.shape), strict=False)
     )
     if not fits:
+        unbatched = value.dim() == tensor.dim() + 1
         raise ValueError(
             f"Expected `{name}` to broadcast to the input's shape {tuple(tensor.shape)}, examples "
             f"first, but got shape {tuple(value.shape)}"
+            + ("; of a single example make a batch, `inputs[None]`" if unbatched else "")
         )
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 

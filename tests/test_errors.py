@@ -3,6 +3,7 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -129,8 +130,20 @@ BAD_CALLS = {
     ),
     "baseline type": (dict(baselines="black"), TypeError, "`baselines` to hold tensors or numbers"),
     "nan baseline": (dict(baselines=math.nan), ValueError, "`baselines` to be finite"),
+    "array mask": (
+        dict(feature_mask=np.zeros((8, 8), dtype=int)),
+        TypeError,
+        r"got ndarray; `torch.as_tensor\(mask\).long\(\)`",
+    ),
+    "array baseline": (dict(baselines=np.zeros(8)), TypeError, "ndarray; `torch.as_tensor`"),
+    "example without a batch": (
+        dict(inputs=IMAGE[0], baselines=IMAGE[:1]),
+        ValueError,
+        r"of a single example make a batch, `inputs\[None\]`",
+    ),
     "foreign layer": (dict(layer=nn.ReLU()), ValueError, "`layer` to be part of the model"),
     "unknown name": (dict(layer="cnov"), ValueError, "no 'cnov'; nearest: conv"),
+    "no name alike": (dict(layer="zzz"), ValueError, "no 'zzz'; outermost: conv, "),
     "layer of a kind": (dict(layer=3), TypeError, "a module, its name.*int"),
     "no layer": (dict(layer=None), TypeError, "NoneType"),
     "empty list": (dict(layer=[]), ValueError, "at least one layer"),
@@ -212,6 +225,8 @@ OTHER_CALLS = {
     "parts": (lambda: TaggingDesign.for_parts(0), "`n_parts` and `max_order` of at least 1"),
     "absent component": (lambda: spectrum().amplitude((1, 1)), "it holds f1, f2"),
     "absent group": (lambda: spectrum().reduce("intermodulations"), "has only f1, f2"),
+    "a component for parts": (lambda: spectrum().interaction((1, 1)), r"got \(1, 1\), for which"),
+    "a part too many": (lambda: spectrum().first_order(2), "0 to 1, .* got 2, for which"),
     "absent parts": (lambda: spectrum().interaction((0, 1)), "components='all'"),
     "sum without variance": (
         lambda: (spectrum() + spectrum()).first_order(0),
