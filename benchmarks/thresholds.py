@@ -25,8 +25,6 @@ WINDOWS = {
     "MNE's tutorial: power, 3 + 3 bins, 1 skipped": (2, 3, 1),
     "Letswave: amplitude, 4 + 4 bins, 1 skipped": (1, 4, 1),
 }
-
-
 Z_WINDOWS = {
     "here, n_neighbors=2": (2, 0),
     "here, n_neighbors=10": (10, 0),

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 ComponentGroup = Literal["fundamentals", "harmonics", "intermodulations", "all"]
-COMPONENT_GROUPS: tuple[ComponentGroup, ...] = (
-    "fundamentals",
-    "harmonics",
-    "intermodulations",
-    "all",
-)
+COMPONENT_GROUPS: tuple[ComponentGroup, ...] = get_args(ComponentGroup)
 
 
 class Component(tuple[int, ...]):

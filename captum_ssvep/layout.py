@@ -171,3 +171,18 @@ def to_pixels(
         images = images + images.new_tensor(mean).reshape(-1, 1, 1)
     pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
+
+
+def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Where a neuron stands among neurons of some shape.
+
+    Raises:
+        ValueError: If it has more or fewer indices than the shape has dimensions.
+    """
+    index = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
+    if len(index) != len(shape):
+        raise ValueError(
+            f"Expected `neuron` to have an index for each dimension of the neurons, "
+            f"{tuple(shape)}, but got {neuron}; with pooling='channel' one, its channel, is enough"
+        )
+    return index

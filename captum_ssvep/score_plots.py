@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .components import Component, ComponentGroup, in_group
-from .layout import to_pixels
+from .components import COMPONENT_GROUPS, Component, in_group
+from .layout import neuron_index, to_pixels
 from .palette import STATISTIC_LABELS, component_colors
 from .sampling import ComponentSelection
 from .scores import NeuronScores
@@ -22,7 +22,6 @@ from .significance import Test
 
 # Bars above so many times the third quartile are cut off, so that the others can be seen.
 CUT_QUARTILES = 4
-GROUPS: tuple[ComponentGroup, ...] = ("fundamentals", "harmonics", "intermodulations")
 # Ratios below this are as good as none in a heat map.
 LOWEST_RATIO = 1e-3
 
@@ -129,7 +128,11 @@ def plot_important(
     """
     layers = scores.layers
     if groups is None:
-        groups = [g for g in GROUPS if any(in_group(c, g) for c in scores.components)]
+        groups = [
+            group
+            for group in COMPONENT_GROUPS
+            if group != "all" and any(in_group(c, group) for c in scores.components)
+        ]
     if ax is None:
         _, ax = plt.subplots(figsize=(min(16, 4 + 0.42 * len(layers)), 4), layout="constrained")
     totals = [scores.mean[layer].numel() for layer in layers]
@@ -214,9 +217,12 @@ def plot_top_images(
 
     Returns:
         tuple: The figure, and its axes: one per image, the score above.
+
+    Raises:
+        ValueError: If the layer was not scored, or its neurons have more or fewer indices.
     """
-    index = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
     tally = _of_layer(scores, layer, scores.overall)
+    index = neuron_index(neuron, tally.top_images.shape[1:])
     chosen = tally.top_images[(slice(None), *index)].tolist()
     values = tally.top_scores[(slice(None), *index)].tolist()
     figure, grid = plt.subplots(

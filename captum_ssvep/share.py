@@ -91,10 +91,15 @@ class Share:
         return Checkpoint(Path(f"{path}.{self.rank}" if self.rank else path), owner)
 
 
+def _choice(loader: DataLoader[Any]) -> Any:
+    """The items of a loader, in batches or not."""
+    return loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+
+
 def _sampler(loader: DataLoader[Any]) -> Any:
-    """What chooses the items of a loader, in batches or not."""
-    chosen: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-    return getattr(chosen, "sampler", chosen)
+    """What chooses them, one by one."""
+    choice = _choice(loader)
+    return getattr(choice, "sampler", choice)
 
 
 def _goes_through_all(loader: DataLoader[Any]) -> bool:
@@ -112,11 +117,11 @@ def _order(data: Data) -> list[Any] | None:
     if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
         return None
     random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    chosen: Any = data.sampler if data.batch_sampler is None else data.batch_sampler
+    choice = _choice(data)
     shuffles = isinstance(_sampler(data), random)
     with torch.random.fork_rng(devices=[]):
-        order = [] if shuffles else list(chosen)
-        if shuffles or order != list(chosen):
+        order = [] if shuffles else list(choice)
+        if shuffles or order != list(choice):
             raise ValueError(
                 "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
                 "shuffles; pass its Dataset"

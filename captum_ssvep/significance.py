@@ -7,7 +7,7 @@ line of every image can be tested against its neighbours.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 Test = Literal["t", "sign_flip", "noise"]
-TESTS: tuple[Test, ...] = ("t", "sign_flip", "noise")
+TESTS: tuple[Test, ...] = get_args(Test)
 
 # Critical values of the paper's SNR, an amplitude over the mean of two neighbours on each side, for
 # a single component of a single image: it exceeds them at these rates where there is but noise.

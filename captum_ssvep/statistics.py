@@ -7,7 +7,7 @@ the face-categorisation literature) differ in window and in amplitude against po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,20 +16,12 @@ from torch import Tensor
 Statistic = Literal[
     "snr", "snr_db", "amplitude", "coefficient", "baseline_corrected", "zscore", "variance_share"
 ]
-STATISTICS: tuple[Statistic, ...] = (
-    "snr",
-    "snr_db",
-    "amplitude",
-    "coefficient",
-    "baseline_corrected",
-    "zscore",
-    "variance_share",
-)
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 # Statistics that compare a line with its neighbours.
 NEIGHBOUR_STATISTICS = frozenset({"snr", "snr_db", "baseline_corrected", "zscore"})
 
 Reduction = Literal["mean", "sum", "max", "energy"]
-REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "max", "energy")
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 LOWEST_SNR_DB = -60.0
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .components import Component
 from .design import TaggingDesign
+from .layout import neuron_index
 from .layout import to_map as to_map
 from .layout import to_pixels as to_pixels
 from .palette import INTERMODULATION_COLOR, STATISTIC_LABELS, part_color
@@ -161,7 +162,7 @@ def plot_spectrum(
     Returns:
         tuple: The figure and its axes.
     """
-    index = _index(spectrum, neuron, example)
+    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
     design = spectrum.design
     heights = [
         float(spectrum.reduce([component], statistic, "sum")[index])
@@ -237,7 +238,7 @@ def plot_neighbours(
             "Expected a spectrum with neighbouring bins, but got one without; compute it with "
             "noise_std above 0, or from a series"
         )
-    index = _index(spectrum, neuron, example)
+    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
     (wanted,) = design.components([component])
     bins = neighbours_of(wanted, spectrum.components, design, spectrum.n_neighbors)
     noise = spectrum.neighbour_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
@@ -283,7 +284,7 @@ def plot_contrast_response(
     Returns:
         tuple: The figure and its axes.
     """
-    index = _index(spectrum, neuron, example)
+    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
     if ax is None:
         _, ax = plt.subplots(figsize=(5.2, 4), layout="constrained")
     figure = ax.get_figure()
@@ -307,18 +308,6 @@ def plot_contrast_response(
     ax.set(xlabel=f"Contrast of part {parts[0]}", ylabel=f"Contrast of part {parts[1]}")
     ax.set_aspect("equal")
     return figure, ax  # type: ignore[return-value]  # the axes are on a figure
-
-
-def _index(spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int) -> tuple[int, ...]:
-    """Where a neuron of an example stands in what a spectrum gives."""
-    places = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
-    shape = tuple(spectrum.mean.shape[1:])
-    if len(places) != len(shape):
-        raise ValueError(
-            f"Expected `neuron` to have an index for each dimension of the neurons, {shape}, but "
-            f"got {neuron}; a spectrum with pooling='channel' has one for each channel"
-        )
-    return (example, *places)
 
 
 def _timeline(design: Design) -> tuple[int, float, str, str]:

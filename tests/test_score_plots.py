@@ -114,6 +114,18 @@ def test_the_top_images_are_shown_in_order(scores, images):
         assert axis.get_xlabel() == f"image {place}"
 
 
+def test_a_neuron_needs_an_index_for_each_dimension(scores, images, tagging):
+    with pytest.raises(
+        ValueError, match=r"each dimension of the neurons, \(\d+,\), but got \(2, 0\)"
+    ):
+        plot_top_images(scores, "3", (2, 0), images)
+    spectrum = tagging.spectrum(images[:1], noise_std=0.1)[0]
+    with pytest.raises(
+        ValueError, match=r"dimension of the neurons, \(\d+, \d+, \d+\), but got 2;"
+    ):
+        plot_neighbours(spectrum, 2, (1, 0))
+
+
 def test_grey_images_and_normalisation(scores, images):
     grey = (images[:, :1] - 0.5) / 0.25
     _, axes = plot_top_images(scores, "3", 0, grey, mean=[0.5], std=[0.25])
