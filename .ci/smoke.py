@@ -7,7 +7,8 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import captum_ssvep
-from captum_ssvep import FrequencyTaggingAttribution, digits
+from captum_ssvep import FrequencyTaggingAttribution
+from captum_ssvep.demo import digits
 
 DEMO = {"maps", "spectrum", "stimulus", "contrast"}
 

@@ -26,8 +26,8 @@ from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
 from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, black, grid
-from captum_ssvep.lattice import collision_free_bins
-from captum_ssvep.sampling import Design
+from captum_ssvep.design.base import Design
+from captum_ssvep.design.collisions import collision_free_bins
 
 sys.path.append(str(Path(__file__).parents[1] / "tutorials"))
 from cifar import MEAN, STD, load_resnet, load_test_images

@@ -33,7 +33,7 @@ from captum_ssvep import (
     score_neurons,
     to_map,
 )
-from captum_ssvep.evaluation import FilterDamage
+from captum_ssvep.evaluation.damage import FilterDamage
 from captum_ssvep.visualization import to_pixels
 
 N_SHOWN = 6

@@ -42,8 +42,8 @@ from captum_ssvep import (
     rank_agreement,
     score_neurons,
 )
-from captum_ssvep.components import ComponentGroup
-from captum_ssvep.evaluation import DamageReading, FilterDamage, loss
+from captum_ssvep.design.components import ComponentGroup
+from captum_ssvep.evaluation.damage import DamageReading, FilterDamage, loss
 
 sys.path.append(str(Path(__file__).parents[1] / "tutorials"))
 from cifar import MEAN, STD, load_resnet, load_test_images

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, layers_of, score_neurons
-from captum_ssvep.plan import SpectrumPlan
-from captum_ssvep.sampling import Design
-from captum_ssvep.stimulus import Stimulus
+from captum_ssvep.design.base import Design
+from captum_ssvep.spectrum.plan import SpectrumPlan
+from captum_ssvep.stimulus.frames import Stimulus
 
 sys.path.append(str(Path(__file__).parents[1] / "tutorials"))
 from cifar import CifarResNet

@@ -28,7 +28,7 @@ from captum.attr import LayerActivation
 from torch import Tensor, nn
 
 from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, tagged_sequence
-from captum_ssvep.sampling import Design
+from captum_ssvep.design.base import Design
 
 PAPER = TaggingDesign()
 DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": PAPER, "5 x 5 grid": TaggingDesign.grid()}

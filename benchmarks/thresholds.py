@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from captum_ssvep.statistics import neighbour_ratio, zscore
+from captum_ssvep.spectrum.statistics import neighbour_ratio, zscore
 
 LEVELS = (0.05, 0.01, 0.001)
 N_SAMPLES, N_RUNS = 2**21, 40

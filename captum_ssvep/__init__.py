@@ -1,23 +1,18 @@
 """Frequency tagging (SSVEP) for neural networks, as a Captum layer method."""
 
-from . import evaluation as evaluation
-from . import significance as significance
-from . import statistics as statistics
-from . import stimulus as stimulus
-from . import visualization as visualization
-from .ablation import ablated, keep_only
-from .agreement import rank_agreement
-from .attribution import FrequencyTaggingAttribution
-from .combining import as_explanation, to_inputs, top_neurons
-from .components import Component
-from .design import TaggingDesign
-from .evaluation import ablation_damage, interaction_damage, margin_of
-from .importance import score_neurons
-from .recording import layers_of
-from .scores import NeuronScores
-from .spectrum import TaggedSpectrum
-from .stimulus import black, grid, halves, tagged_sequence
-from .tunnel import FrequencyTunnel
+from .attr.interop import as_explanation, to_inputs, top_neurons
+from .attr.tagging import FrequencyTaggingAttribution
+from .attr.tunnel import FrequencyTunnel
+from .design.components import Component
+from .design.tags import TaggingDesign
+from .evaluation.agreement import rank_agreement
+from .evaluation.damage import ablation_damage, interaction_damage, margin_of
+from .model.recorder import layers_of
+from .model.silence import ablated, keep_only
+from .scores.result import NeuronScores
+from .scores.sweep import score_neurons
+from .spectrum.tagged import TaggedSpectrum
+from .stimulus.frames import black, grid, halves, tagged_sequence
 from .visualization import to_map
 
 __version__ = "0.1.0"

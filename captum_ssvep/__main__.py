@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from . import digits, visualization
-from .attribution import FrequencyTaggingAttribution
-from .design import TaggingDesign
-from .layout import guess_layout, mean_of_channels
-from .spectrum import TaggedSpectrum
-from .stimulus import black
+from . import visualization
+from .attr.tagging import FrequencyTaggingAttribution
+from .demo import digits
+from .design.tags import TaggingDesign
+from .spectrum.tagged import TaggedSpectrum
+from .stimulus.frames import black
+from .visualization.maps import guess_layout, mean_of_channels
 
 # What the table and the maps show: each half alone, and both together.
 SHOWN = ((1, 0), (0, 1), (1, 1))

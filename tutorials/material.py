@@ -21,7 +21,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from captum_ssvep import black, digits
+from captum_ssvep import black
+from captum_ssvep.demo import digits
 
 # What a missing network raises, and one that gives something else than what was asked for.
 UNREACHABLE = (OSError, HTTPException, UnpicklingError)

@@ -1,6 +1,6 @@
 """Train the demo's network again: about two minutes on one core.
 
-Writes the two files that ``captum_ssvep.digits`` reads: the weights and the test set. Nothing is
+Writes the two files that ``captum_ssvep.demo.digits`` reads: weights and test set. Nothing is
 selected on the test set: the epochs are fixed beforehand and it is read once, at the end. It holds
 new digits, but by the people who wrote the training set. Other processors and versions of PyTorch
 round differently and give other weights of about the same accuracy.
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_ssvep import digits
+from captum_ssvep.demo import digits
 
 try:
     from sklearn.datasets import load_digits

@@ -1,0 +1,1 @@
+"""How do Captum users call it?"""

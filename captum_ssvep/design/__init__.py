@@ -1,0 +1,1 @@
+"""Which contrasts are shown, and how are components read from them?"""

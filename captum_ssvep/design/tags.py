@@ -1,0 +1,436 @@
+"""The tagging design: everything about a flickering stimulus but the image."""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._checks import warn_user
+from .base import Design, Line, contrast_range, finite_floats
+from .coherence import CYCLE_TOLERANCE, tag_complaints
+from .collisions import (
+    alias_turning_phases,
+    collision_free_bins,
+    collision_free_order,
+    collisions,
+    free_bins,
+)
+from .components import Component, label
+from .grids import ChebyshevGrid, arc_cosine
+
+Waveform = Literal["sine", "triangle"]
+DesignKind = Literal["auto", "grid", "time"]
+
+# Beyond, grids grow out of hand (`benchmarks/accuracy.py`).
+MOST_PARTS_OF_A_GRID = 4
+
+
+@dataclass(frozen=True)
+class TaggingDesign(Design):
+    r"""Tags, record and contrast range of a frequency-tagged stimulus.
+
+    Part ``i`` of the input has at moment ``t`` of ``n_frames`` the contrast
+
+    .. math:: c_i(t) = m + a \sin(2 \pi f_i t / r + \phi_i)
+
+    with sampling rate ``r``, and ``m``, ``a`` the middle and half-width of ``contrast``. The
+    defaults are those of Böge et al. (arXiv 2411.10084).
+
+    Args:
+        frequencies (sequence of float, optional): Tag of each part in Hz. Each completes whole
+            cycles in the record, below the Nyquist frequency, and no two are equal.
+            Default: (6.0, 7.5)
+        sampling_rate (float, optional): Frames per second. Default: 120.0
+        n_frames (int, optional): Frames in the record. Default: 240
+        phases (float or sequence of float, optional): Phase of each tag in radians. With
+            ``math.pi / 2`` fewer frames are distinct, and magnitudes stay the same. Default: 0.0
+        contrast (tuple of float, optional): Lowest and highest contrast; 0 shows the baseline,
+            1 the input. Default: (0.5, 1.0)
+        waveform (str, optional): ``"sine"`` or ``"triangle"``, which visits all contrasts equally
+            often. Default: ``"sine"``
+        strict (bool, optional): False turns errors about cycles, Nyquist and equal tags into
+            warnings, to reproduce other people's runs: a tag is then read at its nearest bin, and
+            its SNR is that against its leakage into the neighbours. Default: True
+
+    Raises:
+        ValueError: If the design cannot separate its tags; the message names the nearest that can.
+        TypeError: If a number is of the wrong kind.
+
+    Examples::
+
+        >>> design = TaggingDesign()
+        >>> design.bins, design.n_distinct_frames, design.collision_free_order
+        ((12, 15), 49, 4)
+        >>> TaggingDesign(phases=math.pi / 2).n_distinct_frames
+        35
+    """
+
+    frequencies: Sequence[float] = (6.0, 7.5)
+    sampling_rate: float = 120.0
+    n_frames: int = 240
+    phases: float | Sequence[float] = 0.0
+    contrast: tuple[float, float] = (0.5, 1.0)
+    waveform: Waveform = "sine"
+    strict: bool = True
+
+    in_time = True
+
+    def __post_init__(self) -> None:
+        frequencies = finite_floats(self.frequencies, "frequencies")
+        phases = finite_floats(np.atleast_1d(np.asarray(self.phases, dtype=object)), "phases")
+        if np.ndim(self.phases) == 0:
+            phases *= len(frequencies)
+        object.__setattr__(self, "frequencies", frequencies)
+        object.__setattr__(self, "phases", phases)
+        object.__setattr__(self, "contrast", contrast_range(self.contrast))
+        (sampling_rate,) = finite_floats([self.sampling_rate], "sampling_rate")
+        object.__setattr__(self, "sampling_rate", sampling_rate)
+        self._validate_record()
+        for complaint in self._complaints:
+            if self.strict:
+                raise ValueError(complaint)
+            warn_user(complaint)
+
+    def _validate_record(self) -> None:
+        if isinstance(self.n_frames, bool) or not isinstance(self.n_frames, (int, np.integer)):
+            raise TypeError(f"Expected `n_frames` to be an integer, but got {self.n_frames!r}")
+        object.__setattr__(self, "n_frames", int(self.n_frames))
+        if self.n_frames < 3 or self.sampling_rate <= 0:
+            raise ValueError(
+                "Expected at least 3 `n_frames` and a positive `sampling_rate`, but got "
+                f"{self.n_frames} and {self.sampling_rate:g}"
+            )
+        if not self.frequencies or min(self.frequencies) <= 0:
+            raise ValueError(
+                "Expected `frequencies` to hold one tag above 0 Hz per part, but got "
+                f"{self.frequencies or 'none'}; an id of -1 in the mask marks what does not flicker"
+            )
+        if len(self._phases) != self.n_parts:
+            raise ValueError(
+                f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
+                f"{len(self._phases)}"
+            )
+        if self.waveform not in ("sine", "triangle"):
+            raise ValueError(
+                f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
+            )
+
+    @classmethod
+    def for_parts(
+        cls,
+        n_parts: int,
+        max_order: int = 4,
+        kind: DesignKind = "auto",
+        contrast: tuple[float, float] = (0.5, 1.0),
+        waveform: Waveform = "sine",
+    ) -> Design:
+        """Choose a design for a number of parts, in which components to an order do not collide.
+
+        ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
+        record with tags that are collision-free to ``max_order``: of two tags those whose path
+        visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
+        ``"auto"`` takes the grid for up to 4 parts: with two and four it is more exact than tags
+        with as many frames, with three it is so at orders 3 and 4, and less exact at order 2.
+        For more parts, where its ``nodes ** n_parts`` frames get out of hand, and for triangle
+        waves it takes tags that are collision-free to one order above ``max_order``, since aliases
+        of the next order are what makes the highest components inexact.
+
+        In time, one period lasts a second and is shown three times, so that two bins on
+        either side of every component hold noise alone. The repeats show no new frame and cost
+        nothing.
+
+        Args:
+            n_parts (int): Number of parts.
+            max_order (int, optional): Components of up to this order can each be read. Higher
+                orders need more frames. Default: 4
+            kind (str, optional): ``"auto"``, ``"grid"`` or ``"time"``, which responses with memory,
+                noise and films of the stimulus need. Default: ``"auto"``
+            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
+            waveform (str, optional): As in the class; ``"triangle"`` only in time.
+                Default: ``"sine"``
+
+        Returns:
+            Design: A grid, or a `TaggingDesign`.
+
+        Raises:
+            ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind does not fit.
+
+        Examples::
+
+            >>> TaggingDesign.for_parts(2).n_distinct_frames
+            25
+            >>> design = TaggingDesign.for_parts(4, max_order=3, kind="time")
+            >>> design.frequencies, design.n_distinct_frames, design.collision_free_order
+            ((1.0, 6.0, 21.0, 66.0), 82, 3)
+        """
+        if n_parts < 1 or max_order < 1:
+            raise ValueError(
+                f"Expected `n_parts` and `max_order` of at least 1, but got {n_parts}, {max_order}"
+            )
+        if kind not in ("auto", "grid", "time"):
+            raise ValueError(f"Expected `kind` to be 'auto', 'grid' or 'time', but got {kind!r}")
+        if kind == "grid" and waveform != "sine":
+            raise ValueError(
+                "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
+                f"sine, but got {waveform!r}; take kind='time'"
+            )
+        fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
+        if kind == "grid" or (kind == "auto" and fits_grid):
+            return cls.grid(n_parts, max_order + 1, contrast)
+        order = max_order + (kind == "auto")
+        bins: tuple[int, ...] = (order + 1, order + 2)
+        period = 2 * math.prod(bins)
+        if n_parts != 2:
+            bins, period = collision_free_bins(n_parts, order)
+        return cls(
+            frequencies=bins,
+            sampling_rate=period,
+            n_frames=3 * period,
+            phases=math.pi / 2,
+            contrast=contrast,
+            waveform=waveform,
+        )
+
+    @staticmethod
+    def grid(
+        n_parts: int = 2, nodes: int = 5, contrast: tuple[float, float] = (0.5, 1.0)
+    ) -> ChebyshevGrid:
+        r"""All combinations of a few contrasts of each part, instead of a record in time.
+
+        A network without memory answers contrasts, not time, and a grid of ``nodes ** n_parts``
+        frames samples them better than a flicker of as many: components mean the same and are
+        nearer to the truth. They reach up to the multiple ``nodes - 1`` of each part. What needs
+        time, a grid does not have: frequencies, neighbouring lines, noise.
+
+        Args:
+            n_parts (int, optional): Number of parts. Default: 2
+            nodes (int, optional): Contrasts per part, the Chebyshev nodes of the range. Default: 5
+            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
+
+        Raises:
+            ValueError, TypeError: If a number is out of range or of the wrong kind.
+
+        Examples::
+
+            >>> grid = TaggingDesign.grid()
+            >>> grid.n_distinct_frames, grid.collision_free_order
+            (25, 4)
+            >>> grid.contrasts[0].round(4).tolist()
+            [0.9878, 0.9878]
+        """
+        return ChebyshevGrid(n_parts, nodes, contrast)
+
+    @property
+    def n_parts(self) -> int:
+        """Number of tags."""
+        return len(self.frequencies)
+
+    @property
+    def _phases(self) -> tuple[float, ...]:
+        return self.phases  # type: ignore[return-value]  # a tuple after __post_init__
+
+    @property
+    def _complaints(self) -> list[str]:
+        return tag_complaints(self.frequencies, self.sampling_rate, self.n_frames)
+
+    @property
+    def leaks(self) -> bool:
+        """Whether a tag does not complete whole cycles, which needs ``strict=False``."""
+        return bool(self._complaints)
+
+    @cached_property
+    def bins(self) -> tuple[int, ...]:
+        """Cycles that each tag makes in the record: the index of its DFT line."""
+        return tuple(round(f * self.n_frames / self.sampling_rate) for f in self.frequencies)
+
+    @cached_property
+    def contrasts(self) -> NDArray[np.float64]:
+        """Contrast of each part at each moment, shape ``(n_frames, n_parts)``."""
+        moments = np.arange(self.n_frames)[:, None]
+        cycles = np.asarray(self.frequencies) * self.n_frames / self.sampling_rate
+        coherent = np.abs(cycles - self.bins) <= CYCLE_TOLERANCE
+        # Whole cycles are reduced in integers: equal phases then give equal contrasts.
+        turns = np.where(
+            coherent, moments * self.bins % self.n_frames, moments * cycles
+        ) / self.n_frames + np.asarray(self._phases) / (2 * np.pi)
+        if self.waveform == "sine":
+            wave = np.sin(2 * np.pi * turns)
+        else:
+            wave = 1 - 2 * np.abs(2 * ((turns + 0.25) % 1) - 1)
+        low, high = self.contrast
+        contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * wave
+        return contrasts
+
+    @cached_property
+    def collision_free_order(self) -> int:
+        """Highest order to which every component has a line of its own."""
+        return collision_free_order(self.bins, self.n_frames)
+
+    def signed_bin(self, component: Sequence[int]) -> int:
+        """Cycles of the component in the record, folded into ``(-n_frames/2, n_frames/2]``."""
+        line = sum(n * k for n, k in zip(component, self.bins, strict=True)) % self.n_frames
+        return line if line <= self.n_frames // 2 else line - self.n_frames
+
+    def bin(self, component: Sequence[int]) -> int:
+        """Index of the component's line in ``numpy.fft.rfft``.
+
+        Examples::
+
+            >>> design = TaggingDesign()
+            >>> design.bin((1, 1)), design.bin((1, -1))
+            (27, 3)
+        """
+        return abs(self.signed_bin(component))
+
+    def line(self, component: Sequence[int]) -> Line:
+        """The component's `bin`."""
+        return self.bin(component)
+
+    def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
+        """Exponentials of the discrete Fourier transform, shape ``(len(lines), n_frames)``."""
+        # Reduced modulo n_frames in integers, so that the phase is exact however long the record.
+        turns = np.outer(lines, np.arange(self.n_frames)) % self.n_frames / self.n_frames
+        weights: NDArray[np.complex128] = np.exp(-2j * np.pi * turns)
+        return weights
+
+    def turn(self, component: Sequence[int]) -> complex:
+        """Factor that takes the tags' phases back from a line, which may be the mirror image."""
+        sign = -1 if self.signed_bin(component) >= 0 else 1
+        return cmath.exp(sign * 1j * self.angle(component))
+
+    def power_share(self, component: Sequence[int]) -> float:
+        """Variance in a component over its squared amplitude: 1 at Nyquist, 0 at the mean's."""
+        line = self.bin(component)
+        return 0.0 if line == 0 else 1.0 if 2 * line == self.n_frames else 0.5
+
+    def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Phases in radians at which a part has the given contrasts, 0 at the highest."""
+        if self.waveform == "sine":
+            return arc_cosine(contrasts, self.contrast)
+        low, high = self.contrast
+        phases: NDArray[np.float64] = np.pi * np.clip((high - contrasts) / (high - low), 0, 1)
+        return phases
+
+    def replicate(self) -> tuple[Design, float]:
+        r"""The same tags with other phases.
+
+        The contributions of all aliases turn, as in Saltelli's resampling of phases; but instead of
+        several random shifts, one is taken that turns most aliases by a third of a cycle: the
+        difference then is :math:`\sqrt 3` times the error.
+
+        Raises:
+            ValueError: If a tag is not coherent, as with ``strict=False``.
+        """
+        if self.leaks:
+            raise ValueError(
+                "Expected tags with whole cycles below the Nyquist frequency to estimate the error "
+                f"from other phases, but got {self.frequencies} with strict=False"
+            )
+        shifts = alias_turning_phases(self.bins, self.n_frames, self.waveform == "triangle")
+        phases = tuple(phase + shift for phase, shift in zip(self._phases, shifts, strict=True))
+        return replace(self, phases=phases), math.sqrt(3)
+
+    def frequency(self, component: Sequence[int]) -> float:
+        """Frequency of the component in Hz, ``abs(sum n_i f_i)``.
+
+        Examples::
+
+            >>> TaggingDesign().frequency((1, -1))
+            1.5
+        """
+        return abs(self._signed_frequency(component))
+
+    def angle(self, component: Sequence[int]) -> float:
+        """Phase in radians of the component at the first frame: ``sum n_i (phi_i - pi/2)``."""
+        return sum(
+            n * (phase - math.pi / 2) for n, phase in zip(component, self._phases, strict=True)
+        )
+
+    def label(self, component: Sequence[int]) -> str:
+        """Name of the component, signed so that its frequency is positive.
+
+        Examples::
+
+            >>> TaggingDesign().label((1, -1))
+            'f2 - f1'
+        """
+        positive = self._signed_frequency(component) >= 0
+        return label(component if positive else [-n for n in component])
+
+    def title(self, component: Sequence[int]) -> str:
+        """Name of the component and its frequency.
+
+        Examples::
+
+            >>> TaggingDesign().title((1, -1))
+            'f2 - f1 = 1.5 Hz'
+        """
+        return f"{self.label(component)} = {self.frequency(component):g} Hz"
+
+    def _signed_frequency(self, component: Sequence[int]) -> float:
+        return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
+
+    def __str__(self) -> str:
+        return "tags " + ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz"
+
+    def collisions(
+        self, components: Sequence[Component]
+    ) -> list[tuple[Component, Component | None]]:
+        """Components whose line also holds another of no higher order.
+
+        Fundamentals are held against order 2 as well: a rectifier's second harmonic on the other
+        tag's line would pass for an answer to that tag.
+
+        Returns:
+            list: Pairs of the component and the lowest-order one on the same line; None stands for
+            the mean, and the component itself for its own negative, at the Nyquist line.
+
+        Examples::
+
+            >>> TaggingDesign().collisions(TaggingDesign().components([(1, 1), (5, 0)]))
+            [(Component(5f1), Component(4f2))]
+        """
+        return collisions(self.bins, self.n_frames, components)
+
+    def neighbours(
+        self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
+    ) -> tuple[int, ...]:
+        """Bins around a component's line that hold no component: its noise.
+
+        The nearest ``n_neighbors`` on each side, strictly between the mean and the Nyquist line;
+        what one side lacks at the edge of the spectrum the other provides, so that the number, and
+        with it the null distribution of the SNR, stays.
+
+        Args:
+            component (sequence of int): The component.
+            n_neighbors (int, optional): Bins on each side. Default: 2
+            max_order (int, optional): Components of up to this order are kept out. Default: 4
+
+        Raises:
+            ValueError: If fewer than ``2 * n_neighbors`` bins are free.
+
+        Examples::
+
+            >>> TaggingDesign().neighbours((1, 0))
+            (10, 11, 13, 14)
+        """
+        line = self.bin(component)
+        free = free_bins(self.bins, self.n_frames, max_order)
+        free = free[free != line]
+        if n_neighbors < 1 or len(free) < 2 * n_neighbors:
+            raise ValueError(
+                f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
+                f"components to order {max_order}, but got {n_neighbors} and {len(free)} free bins "
+                f"in {self.n_frames} frames; {3 * self.n_frames} frames with the same tags have "
+                "more, and n_neighbors=0 does without"
+            )
+        split = int(np.searchsorted(free, line))
+        start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
+        return tuple(free[start : start + 2 * n_neighbors].tolist())

@@ -1,0 +1,350 @@
+"""Judge scores of filters by what happens to a network when it loses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ..design.tags import TaggingDesign
+from ..model.channels import ChannelDims, channel_dims
+from ..model.recorder import resolve_layer
+from ..model.silence import replayed, silenced
+from ..model.untouched import undisturbed
+from ..scores.data import Data, as_loader, batches_of, device_of
+from ..spectrum.statistics import unknown_choice
+from ..stimulus.frames import Baselines, FeatureMask, Inputs, Stimulus
+from .agreement import RankAgreement, rank_agreement
+
+# Of outputs and labels, one number per example.
+Objective = Callable[[Tensor, Tensor], Tensor]
+DamageReading = Literal["signed", "absolute", "mean_absolute"]
+READINGS: tuple[DamageReading, ...] = get_args(DamageReading)
+
+
+def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of every example: logits ``(N, classes)`` and classes ``(N,)`` to ``(N,)``."""
+    return F.cross_entropy(outputs, labels, reduction="none")
+
+
+def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    r"""By how much the true class leads: its log-odds.
+
+    .. math:: z_y - \log \sum_{k \ne y} e^{z_k}
+
+    Other than the loss it does not level off for examples that the network is sure of.
+
+    Args:
+        outputs (Tensor): Logits, shape ``(N, classes)``.
+        labels (Tensor): True classes, shape ``(N,)``.
+
+    Returns:
+        Tensor: Shape ``(N,)``.
+
+    Examples::
+
+        >>> margin(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([0, 1]))
+        tensor([-2.,  2.])
+    """
+    true = labels[:, None]
+    others = outputs.scatter(1, true, -torch.inf)
+    return outputs.gather(1, true)[:, 0] - others.logsumexp(1)
+
+
+def margin_of(model: nn.Module) -> Callable[[Inputs, Tensor], Tensor]:
+    """The forward function ``(inputs, labels) -> margin`` of a classifier, for methods of Captum.
+
+    Layers keep the names that they have in the model.
+
+    Args:
+        model (Module): Gives logits.
+
+    Returns:
+        callable: Takes the labels as ``additional_forward_args``.
+
+    Examples::
+
+        >>> from captum.attr import LayerGradientXActivation
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> relevance = LayerGradientXActivation(margin_of(model), model[1])
+        >>> labels = torch.tensor([0, 1])
+        >>> relevance.attribute(torch.rand(2, 4), additional_forward_args=labels).shape
+        torch.Size([2, 3])
+    """
+
+    def forward(inputs: Inputs, labels: Tensor) -> Tensor:
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        return margin(model(*given), labels)
+
+    # Where tools look for what a function wraps; `LayerRecorder` finds names of layers by it.
+    vars(forward)["__wrapped__"] = model
+    return forward
+
+
+@dataclass(frozen=True, eq=False)
+class FilterDamage:
+    """What the loss of each filter changes, image by image.
+
+    Args:
+        changes (dict[str, Tensor]): For each layer, shape ``(images, filters)``.
+    """
+
+    changes: dict[str, Tensor]
+
+    @property
+    def signed(self) -> dict[str, Tensor]:
+        """Mean change over images, shape ``(filters,)``: what it does to the whole set."""
+        return {layer: change.mean(0) for layer, change in self.changes.items()}
+
+    @property
+    def absolute(self) -> dict[str, Tensor]:
+        """Its absolute value, the oracle of Molchanov et al. (2017): images may cancel."""
+        return {layer: change.abs() for layer, change in self.signed.items()}
+
+    @property
+    def mean_absolute(self) -> dict[str, Tensor]:
+        """Mean of the absolute changes of the images, which do not cancel."""
+        return {layer: change.abs().mean(0) for layer, change in self.changes.items()}
+
+    def reliability(
+        self, read: DamageReading = "mean_absolute", n_splits: int = 10, seed: int = 0
+    ) -> RankAgreement:
+        r"""How well these images determine the order of the filters.
+
+        Spearman correlation :math:`r` between random halves of the images, stepped up to all of
+        them, :math:`2 r / (1 + r)` (Spearman and Brown), mean over splits. Not even a perfect score
+        is expected to agree with the damage better than its square root. Of an :math:`r` of zero
+        or less, which the formula is not for, it is :math:`r`: the order is not determined at all.
+
+        Args:
+            read (str, optional): The property to correlate: ``"signed"``, ``"absolute"`` or
+                ``"mean_absolute"``. Default: ``"mean_absolute"``
+            n_splits (int, optional): Random halvings. Default: 10
+            seed (int, optional): Of these. Default: 0
+
+        Raises:
+            ValueError: If there is but one image, or the reading is unknown.
+        """
+        if read not in READINGS:
+            raise unknown_choice("read", read, READINGS)
+        n_images = len(next(iter(self.changes.values())))
+        if n_images < 2:
+            raise ValueError(f"Expected at least 2 images to split, but got {n_images}")
+        generator = torch.Generator().manual_seed(seed)
+        found = []
+        for _ in range(n_splits):
+            order = torch.randperm(n_images, generator=generator)
+            first, second = (
+                getattr(FilterDamage({layer: c[half] for layer, c in self.changes.items()}), read)
+                for half in order.tensor_split(2)
+            )
+            found.append(rank_agreement(first, second))
+
+        def stepped_up(values: Sequence[float]) -> float:
+            r = float(np.mean(values))
+            return 2 * r / (1 + r) if r > 0 else r
+
+        by_layer = {
+            layer: stepped_up([agreement.by_layer[layer] for agreement in found])
+            for layer in self.changes
+        }
+        return RankAgreement(by_layer, stepped_up([agreement.overall for agreement in found]))
+
+
+def ablation_damage(
+    model: nn.Module,
+    data: Data,
+    layers: Sequence[str],
+    *,
+    objective: Objective = loss,
+    batch_size: int = 100,
+    num_workers: int = 0,
+    show_progress: bool = True,
+) -> FilterDamage:
+    """Silence one filter after the other and see what that does to the loss.
+
+    What comes up to a layer runs once for all of its filters, the rest once for each. Where the
+    change is positive the loss rises: the filter was of use.
+
+    Args:
+        model (Module): A classifier, in eval mode.
+        data (Dataset or DataLoader): Of (input, label) pairs.
+        layers (sequence of str): Names of the layers whose filters to silence, as `ablated` does.
+            With a BatchNorm behind a convolution either may be named. The output of the ReLU, or
+            of the BatchNorm that ends a branch, is what else goes on from the filter. What is
+            called several times, as the ReLUs of torchvision's ResNets, is silenced in every call,
+            while scores are those of the last.
+        objective (callable, optional): From outputs and labels to one number per image; of losses
+            in ``torch.nn`` with ``reduction="none"``; whether the class is right counts as 1 or 0.
+            Default: `loss`
+        batch_size (int, optional): Images at a time, of a Dataset. Default: 100
+        num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
+        show_progress (bool, optional): Progress bar over batches and layers. Default: True
+
+    Returns:
+        FilterDamage: Changes of the objective.
+
+    Raises:
+        ValueError: If a layer is not in the model or not called, the data have no labels, or the
+            objective does not give one number per image.
+        TypeError: If the layers are no names.
+
+    Examples::
+
+        >>> from torch.utils.data import TensorDataset
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> data = TensorDataset(torch.rand(8, 4), torch.tensor([0, 1] * 4))
+        >>> damage = ablation_damage(model, data, ["1"], show_progress=False)
+        >>> damage.changes["1"].shape, damage.signed["1"].shape
+        (torch.Size([8, 3]), torch.Size([3]))
+    """
+
+    def show(inputs: Inputs) -> tuple[Tensor, ...]:
+        return inputs if isinstance(inputs, tuple) else (inputs,)
+
+    loader = as_loader(data, batch_size, num_workers)
+    return _damage(model, loader, layers, objective, show, [1.0], show_progress)
+
+
+def interaction_damage(
+    model: nn.Module,
+    data: Data,
+    layers: Sequence[str],
+    *,
+    feature_mask: FeatureMask = None,
+    baselines: Baselines = None,
+    contrast: tuple[float, float] = (0.5, 1.0),
+    objective: Objective = margin,
+    batch_size: int = 100,
+    num_workers: int = 0,
+    show_progress: bool = True,
+) -> FilterDamage:
+    r"""By how much each filter makes two parts act together: a 2 x 2 x 2 ablation.
+
+    With :math:`D(S)` the change of the objective when the filter is silenced while the parts in S
+    are at the high contrast and the others at the low one,
+
+    .. math:: D(\{0, 1\}) - D(\{0\}) - D(\{1\}) + D(\emptyset)
+
+    is zero for a filter through which the parts act one beside the other. There is no tagging in
+    it: it judges scores that claim to know which filters combine the parts.
+
+    Args:
+        model, data, layers: As in `ablation_damage`.
+        feature_mask (Tensor or tuple[Tensor, ...], optional): Parts 0 and 1, and -1 for what stays
+            at full contrast. Default: left and right half.
+        baselines (scalar, Tensor or tuple, optional): What zero contrast looks like. Default: 0
+        contrast (tuple of float, optional): The low and the high contrast. Default: (0.5, 1.0)
+        objective (callable, optional): As in `ablation_damage`. Default: `margin`
+        batch_size, num_workers, show_progress: As in `ablation_damage`.
+
+    Returns:
+        FilterDamage: Interactions; `FilterDamage.mean_absolute` ranks filters by them.
+
+    Raises:
+        ValueError, TypeError: As `ablation_damage`, or if the mask does not fit.
+    """
+    design = TaggingDesign(contrast=contrast)
+    low, high = design.contrast
+    corners = np.array([[high, high], [high, low], [low, high], [low, low]])
+
+    def show(inputs: Inputs) -> tuple[Tensor, ...]:
+        return Stimulus.build(inputs, design, feature_mask, baselines).frames(corners)
+
+    loader = as_loader(data, batch_size, num_workers)
+    weights = [1.0, -1.0, -1.0, 1.0]
+    return _damage(model, loader, layers, objective, show, weights, show_progress)
+
+
+@torch.no_grad()
+def _damage(
+    model: nn.Module,
+    loader: DataLoader[Any],
+    layers: Sequence[str],
+    objective: Objective,
+    show: Callable[[Inputs], tuple[Tensor, ...]],
+    weights: Sequence[float],
+    show_progress: bool,
+) -> FilterDamage:
+    """Change of a weighted sum over frames of the objective, for each filter and image."""
+    _validate_layers(layers, model)
+    changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    with tqdm(
+        desc="ablation",
+        total=len(loader) * len(layers),
+        unit="layer",
+        disable=not show_progress,
+    ) as bar:
+        for batch in batches_of(loader, device_of(model)):
+            frames = show(batch.inputs)
+            labels = batch.required_classes("damage").repeat(len(weights))
+
+            def judged(frames: tuple[Tensor, ...] = frames, labels: Tensor = labels) -> Tensor:
+                values = _judgements(objective, model(*frames), labels)
+                return values.new_tensor(weights) @ values.reshape(len(weights), -1)
+
+            with undisturbed(model=model):
+                with channel_dims(model) as dims:
+                    whole = judged()
+                for layer in layers:
+                    with replayed(model, layer, judged) as output:
+                        changes[layer].append(_changes(model, layer, output, dims, judged, whole))
+                    bar.update()
+    if not all(changes.values()):
+        raise ValueError("Expected `data` to hold at least one image, but got none")
+    return FilterDamage({layer: torch.cat(found) for layer, found in changes.items()})
+
+
+def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
+    """Refuse layers before anything is shown or run."""
+    named = not isinstance(layers, str) and all(isinstance(layer, str) for layer in layers)
+    if not named:
+        raise TypeError(
+            f"Expected `layers` to be a list of names of layers, but got {layers!r}; "
+            "`layers_of(model)` lists some"
+        )
+    if not layers or len(set(layers)) < len(layers):
+        raise ValueError(
+            f"Expected `layers` to name at least one layer and each but once, but got {layers!r}"
+        )
+    for layer in layers:
+        resolve_layer(layer, model)
+
+
+def _judgements(objective: Objective, outputs: Tensor, labels: Tensor) -> Tensor:
+    values = objective(outputs, labels)
+    if not isinstance(values, Tensor) or values.shape != labels.shape:
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+        raise ValueError(
+            f"Expected `objective` to give one number per image, shape {tuple(labels.shape)}, but "
+            f"got {got}; a loss of torch.nn takes reduction='none'"
+        )
+    # Whether an image is classified correctly is a judgement, too.
+    return values if values.is_floating_point() else values.float()
+
+
+def _changes(
+    model: nn.Module,
+    layer: str,
+    output: Any,
+    dims: ChannelDims,
+    judged: Callable[[], Tensor],
+    whole: Tensor,
+) -> Tensor:
+    """What becomes of the judgement without each filter of a layer, ``(images, filters)``."""
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"Expected layer {layer!r} to give a tensor, but got {type(output).__name__}"
+        )
+    found = []
+    for channel in range(output.shape[dims.of(resolve_layer(layer, model), layer, output)]):
+        with silenced(model, {layer: channel}, dims=dims):
+            found.append(judged() - whole)
+    return torch.stack(found, dim=1).cpu()

@@ -1,0 +1,1 @@
+"""How is a network listened to, and left as it was?"""

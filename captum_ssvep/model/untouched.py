@@ -1,0 +1,88 @@
+"""Run a user's model and leave it, and everything around it, as it was."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import warn_user
+
+
+@contextmanager
+def undisturbed(warn: bool = True, model: nn.Module | None = None) -> Iterator[None]:
+    """Run models without leaving a trace: buffers and the global random state are put back.
+
+    Every module that runs is seen, however it is called. Compiled ones run as plain Python, since
+    their graphs know nothing of hooks.
+
+    Args:
+        warn (bool, optional): Warn if a module ran in train mode. Default: True
+        model (Module, optional): Of whose modules to warn. Default: None, of all that run.
+
+    Examples::
+
+        >>> norm = nn.BatchNorm1d(2).train()
+        >>> with undisturbed(warn=False):
+        ...     _ = norm(torch.randn(8, 2))
+        >>> norm.num_batches_tracked.item()
+        0
+    """
+    seen: dict[nn.Module, dict[str, tuple[Tensor | None, Tensor | None]]] = {}
+
+    def remember(module: nn.Module, args: Any) -> None:
+        # Replicas live for one pass; their buffers are those of the modules in DataParallel.
+        replicated = isinstance(module, nn.DataParallel)
+        for part in module.modules() if replicated else [module]:
+            if part not in seen and not getattr(part, "_is_replica", False):
+                seen[part] = {
+                    name: (buffer, None if buffer is None else buffer.clone())
+                    for name, buffer in part._buffers.items()
+                }
+
+    # An accelerator that nobody has used yet is left asleep.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count() if used else 0)
+    with torch.random.fork_rng(devices=devices), uncompiled():
+        handle = nn.modules.module.register_module_forward_pre_hook(remember)
+        try:
+            yield
+        finally:
+            handle.remove()
+            for module, buffers in seen.items():
+                _restore_buffers(module, buffers)
+            # Leaves alone: a wrapper such as DataParallel is born in train mode without caring.
+            told = seen if model is None else seen.keys() & set(model.modules())
+            if warn and any(m.training for m in told if not list(m.children())):
+                warn_user(
+                    "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
+                    "adds noise to the spectrum; call `model.eval()` first"
+                )
+
+
+def _restore_buffers(
+    module: nn.Module, buffers: dict[str, tuple[Tensor | None, Tensor | None]]
+) -> None:
+    for name, (buffer, before) in buffers.items():
+        module._buffers[name] = buffer
+        # Untouched ones are left alone: writing would break a graph that saved them.
+        if buffer is not None and before is not None and not torch.equal(buffer, before):
+            with torch.no_grad():
+                buffer.copy_(before)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # A compiled module tells of global hooks, such as `remember`, which fire for it twice.
+        warnings.filterwarnings("ignore", message=".*when there are global hooks")
+        yield

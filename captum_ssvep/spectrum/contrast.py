@@ -1,0 +1,74 @@
+"""The response to contrast: what a spectrum says once it is summed up again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..design.base import Design, Line
+from ..design.components import Component
+
+
+def response_surface(
+    mean: Tensor,
+    coefficients: Mapping[Component, Tensor],
+    parts: Sequence[int],
+    phases: NDArray[np.float64],
+) -> Tensor:
+    r"""Sum the components of some parts up to a function of their contrasts.
+
+    A component with :math:`q` parts has :math:`2^{q - 1}` equal lines, its sums and differences; as
+    many of them as are given stand for all.
+
+    Args:
+        mean (Tensor): Mean response, shape ``(N, *neuron)``.
+        coefficients (mapping): Signed coefficient of each component, likewise; at least one.
+        parts (sequence of int): The parts that vary, which are all that the components have.
+        phases (Array): Phase in radians of every contrast.
+
+    Returns:
+        Tensor: Shape ``(len(phases), ..., N, *neuron)``, one leading dimension per part.
+
+    Examples::
+
+        >>> half = {Component((1, 0)): torch.tensor([0.5])}
+        >>> response_surface(torch.ones(1), half, (0,), np.array([0, np.pi])).flatten().tolist()
+        [1.5, 0.5]
+    """
+    same: dict[tuple[int, ...], list[Tensor]] = {}
+    for component, coefficient in coefficients.items():
+        same.setdefault(tuple(map(abs, component)), []).append(coefficient)
+    surface = mean.expand(*[len(phases)] * len(parts), *mean.shape).clone()
+    for multiples, equal in same.items():
+        shape = np.ones([1] * len(parts))
+        for axis, part in enumerate(parts):
+            wave = np.cos(multiples[part] * phases)
+            shape = shape * wave.reshape([-1 if a == axis else 1 for a in range(len(parts))])
+        n_lines = 2 ** (sum(map(bool, multiples)) - 1)
+        strength = n_lines * torch.stack(equal).mean(dim=0)
+        surface += torch.tensordot(torch.from_numpy(shape).to(mean), strength, dims=0)
+    return surface
+
+
+def without_shared_lines(components: Sequence[Component], design: Design) -> list[Component]:
+    """Components, without those on the line of the mean or of one of lower order.
+
+    Examples::
+
+        >>> from captum_ssvep import TaggingDesign
+        >>> without_shared_lines([Component((5, 0)), Component((0, 4))], TaggingDesign())
+        [Component(4f2)]
+    """
+    first: dict[Line, tuple[int, ...]] = {}
+    for component in sorted(components, key=lambda c: c.order):
+        first.setdefault(design.line(component), tuple(map(abs, component)))
+    return [
+        component
+        for component in components
+        if design.power_share(component)
+        and first[design.line(component)] == tuple(map(abs, component))
+    ]

@@ -1,0 +1,228 @@
+"""What a spectrum needs to be computed: the frames to run and the lines to sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
+from torch import Tensor
+
+from .._checks import warn_user
+from ..design.base import ComponentSelection, Design, Line, merge_equal_frames
+from ..design.components import Component
+from ..design.tags import TaggingDesign
+from .statistics import Statistic
+from .sums import FourierSums
+
+
+@dataclass(frozen=True)
+class SpectrumPlan:
+    """Which frames to run and which lines to compute for a spectrum.
+
+    Args:
+        design (Design): The stimulus.
+        components (tuple[Component, ...]): The lines wanted.
+        n_neighbors (int, optional): Noise bins on each side; 0 for none. Default: 0
+        distinct (bool, optional): Whether equal frames are run once: so in a deterministic network,
+            not where noise makes every frame different. Default: True
+        with_error (bool, optional): Whether the frames of the design's replicate run as well.
+            Default: False
+    """
+
+    design: Design
+    components: tuple[Component, ...]
+    n_neighbors: int = 0
+    distinct: bool = True
+    with_error: bool = False
+
+    @classmethod
+    def build(
+        cls,
+        design: Design | None,
+        components: ComponentSelection,
+        max_order: int,
+        n_neighbors: int,
+        noise_std: float,
+        estimate_error: bool = False,
+    ) -> SpectrumPlan:
+        """The plan for what the user asked for; warns of components that collide.
+
+        Without noise equal frames are shown once, and all that neighbours of a line could hold is
+        components of higher order: there are none to compute, unless the design leaks.
+
+        Args:
+            design: Default: the paper's.
+            components, max_order: As in `Design.components`.
+            n_neighbors: Noise bins on each side, if there is noise.
+            noise_std: Standard deviation of the noise on the frames.
+            estimate_error: As ``with_error``.
+
+        Raises:
+            ValueError, TypeError: If the components do not fit the design, ``noise_std`` is
+                negative or not finite, or noise comes with a grid or an estimate of the error.
+        """
+        design = chosen_design(design)
+        wanted = design.components(components, max_order)
+        warn_of_collisions(design, wanted)
+        if not 0 <= noise_std < math.inf:
+            raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
+        if noise_std and not design.in_time:
+            raise ValueError(
+                f"Expected a design in time for `noise_std`, but got a {design}, which has no "
+                "lines besides its components to measure noise at; take `TaggingDesign()`, or "
+                "`TaggingDesign.for_parts` with kind='time'"
+            )
+        if noise_std and estimate_error:
+            raise ValueError(
+                "Expected `estimate_error` without `noise_std`, since it would take noise for "
+                "error; what noise does shows in the neighbours, as in the SNR"
+            )
+        neighbours_hold = noise_std > 0 or design.leaks
+        return cls(
+            design, wanted, n_neighbors if neighbours_hold else 0, not noise_std, estimate_error
+        )
+
+    @cached_property
+    def contrasts(self) -> NDArray[np.float64]:
+        """Contrast of each part in each frame to run, shape ``(n_run, n_parts)``."""
+        return self._frames[0]
+
+    @cached_property
+    def neighbour_bins(self) -> tuple[int, ...]:
+        """Neighbours of all components."""
+        nearby = (
+            neighbours_of(component, self.components, self.design, self.n_neighbors)
+            for component in self.components
+        )
+        return tuple(sorted({line for lines in nearby for line in lines}))
+
+    @cached_property
+    def _lines(self) -> tuple[Line, ...]:
+        """All lines of the design, each once."""
+        of_components = map(self.design.line, self.components)
+        return tuple(dict.fromkeys([*of_components, *self.neighbour_bins]))
+
+    @cached_property
+    def _replicate(self) -> tuple[Design, float]:
+        return self.design.replicate()
+
+    @cached_property
+    def _replicate_lines(self) -> tuple[Line, ...]:
+        return tuple(dict.fromkeys(map(self._replicate[0].line, self.components)))
+
+    @cached_property
+    def _frames(self) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
+        """Contrasts, weights and shares of the frames to run."""
+        contrasts = self.design.contrasts
+        weights = self.design.line_weights(self._lines)
+        shares = np.full(len(contrasts), 1 / len(contrasts))
+        if self.with_error:
+            replicate = self._replicate[0]
+            contrasts = np.concatenate([contrasts, replicate.contrasts])
+            weights = block_diag(weights, replicate.line_weights(self._replicate_lines))
+            shares = np.pad(shares, (0, len(replicate.contrasts)))
+        weights = np.concatenate([weights, shares[None]])
+        if self.distinct:
+            contrasts, weights = merge_equal_frames(contrasts, weights)
+        return contrasts, weights[:-1], weights[-1].real
+
+    def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
+        """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
+        _, weights, shares = self._frames
+        return FourierSums(weights, shares, reference, eps)
+
+    def separate(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Sort Fourier sums by what they are.
+
+        Args:
+            sums (Tensor): As of `new_sums`, shape ``(lines, N, *neuron)``.
+
+        Returns:
+            tuple: The lines of the components; those of the neighbours; and what aliases are
+            estimated to add to the former, if that was asked for.
+        """
+        rows = {line: row for row, line in enumerate(self._lines)}
+        lines = sums[[rows[self.design.line(component)] for component in self.components]]
+        neighbours = sums[[rows[line] for line in self.neighbour_bins]]
+        if not self.with_error:
+            return lines, neighbours, None
+        other, excess = self._replicate
+        other_rows = {line: len(rows) + row for row, line in enumerate(self._replicate_lines)}
+        deviations = torch.empty_like(lines)
+        for row, component in enumerate(self.components):
+            # In cosine phase the lines of both designs are the same but for aliases.
+            ratio = other.scale(component) / self.design.scale(component)
+            line = sums[other_rows[other.line(component)]] * other.turn(component) * ratio
+            deviations[row] = (lines[row] * self.design.turn(component) - line) / excess
+        return lines, neighbours, deviations
+
+
+def chosen_design(design: Design | None) -> Design:
+    """The user's design, or the paper's.
+
+    Raises:
+        TypeError: If it is no design.
+    """
+    if design is None:
+        return TaggingDesign()
+    if not isinstance(design, Design):
+        raise TypeError(
+            "Expected `design` to be a design, as `TaggingDesign()` or `TaggingDesign.grid()`, but "
+            f"got {design!r}"
+        )
+    return design
+
+
+def neighbours_of(
+    component: Sequence[int],
+    components: Sequence[Component],
+    design: Design,
+    n_neighbors: int,
+) -> tuple[int, ...]:
+    """Noise bins of a component, free of all others that are read and of those to order 4."""
+    if not n_neighbors:
+        return ()
+    return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
+
+
+def validate_statistic(statistic: Statistic, design: Design | None) -> None:
+    """Refuse statistics that compare lines with their neighbours where there are none.
+
+    The SNR is not among them: without noise its denominator is the rounding floor.
+
+    Raises:
+        ValueError: If the design is not one in time.
+    """
+    design = chosen_design(design)
+    if statistic in ("baseline_corrected", "zscore") and not design.in_time:
+        raise ValueError(
+            f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
+            "no neighbouring lines to compare a component with; take 'snr' or 'amplitude', or "
+            "`TaggingDesign()`"
+        )
+
+
+def warn_of_collisions(design: Design, components: Sequence[Component]) -> None:
+    """Warn once if components share lines with others of no higher order, naming both."""
+    collisions = design.collisions(components)
+    if not collisions:
+        return
+    shown = []
+    for component, other in collisions[:3]:
+        partner = "the mean" if other is None else design.label(other)
+        if other == component:
+            partner = "its own mirror image at the Nyquist frequency"
+        shown.append(f"{design.label(component)} with {partner}")
+    more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
+    warn_user(
+        f"Components share a line with another of no higher order and cannot be told apart: "
+        f"{', '.join(shown)}{more}. The design is collision-free to order "
+        f"{design.collision_free_order}: ask for components to that `max_order`, or make a design "
+        "for a higher one with `TaggingDesign.for_parts`"
+    )

@@ -1,0 +1,404 @@
+"""Grids of Chebyshev nodes: components without time."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import LayerActivation, LayerGradientXActivation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
+from scipy.fft import dctn
+from torch import nn
+
+from captum_ssvep import (
+    FrequencyTaggingAttribution,
+    FrequencyTunnel,
+    TaggedSpectrum,
+    TaggingDesign,
+    tagged_sequence,
+)
+from captum_ssvep.design.grids import ChebyshevGrid
+from captum_ssvep.spectrum.statistics import REDUCTIONS
+from captum_ssvep.visualization import save_stimulus_gif
+
+M, A = 0.75, 0.25
+grid = TaggingDesign.grid
+
+
+def spectrum_of(response, design, **arguments):
+    """Of a function of the parts' contrasts, taken from -1 to 1."""
+    low, high = design.contrast
+    levels = (2 * design.contrasts - low - high) / (high - low)
+    return TaggedSpectrum.from_series(response(*levels.T)[:, None], design, **arguments)
+
+
+def absolute(component):
+    return tuple(map(abs, component))
+
+
+def n_equal_lines(component):
+    """Sums and differences that share a product of cosines."""
+    return 2 ** (sum(map(bool, component)) - 1)
+
+
+@pytest.fixture
+def model():
+    layers = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 4), nn.ReLU())
+    return layers.double().eval()
+
+
+IMAGES = torch.rand(3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+THIRDS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+@pytest.mark.parametrize("nodes", [2, 5])
+def test_frames_are_all_combinations_of_chebyshev_nodes(n_parts, nodes):
+    design = grid(n_parts, nodes, (-0.2, 1.4))
+    assert isinstance(design, ChebyshevGrid)
+    assert (design.n_parts, design.nodes, design.contrast) == (n_parts, nodes, (-0.2, 1.4))
+    assert design.n_frames == design.n_distinct_frames == nodes**n_parts
+    assert design.collision_free_order == nodes - 1
+    levels = 0.6 + 0.8 * chebyshev.chebpts1(nodes)[::-1]
+    expected = list(itertools.product(levels, repeat=n_parts))
+    np.testing.assert_allclose(design.contrasts, expected, atol=1e-15)
+
+
+def test_grids_compare_by_value_and_name_themselves():
+    assert grid() == grid(2, np.int64(5), [0.5, 1])
+    assert grid() != grid(nodes=6)
+    assert str(grid(3, 4)) == "4 x 4 x 4 grid"
+    assert str(grid(1, 4)) == "grid of 4 nodes"
+    spectrum = spectrum_of(lambda x, y: x * y, grid())
+    assert "20 components to order 4, 5 x 5 grid, shape (1,)" in repr(spectrum)
+    assert grid().title((1, -1)) == "f1 - f2"
+
+
+@pytest.mark.parametrize(("n_parts", "nodes"), [(1, 9), (2, 5), (3, 4), (4, 3)])
+def test_lines_are_the_discrete_cosine_transform(n_parts, nodes):
+    design = grid(n_parts, nodes)
+    series = np.random.default_rng(0).normal(size=(design.n_frames, 2, 3))
+    cube = series.reshape(*[nodes] * n_parts, 2, 3)
+    expected = dctn(cube, type=2, axes=range(n_parts)) / 2**n_parts  # SciPy doubles every sum
+    spectrum = TaggedSpectrum.from_series(series, design, max_order=nodes - 1)
+    for component, line in zip(spectrum.components, spectrum.lines, strict=True):
+        np.testing.assert_allclose(line.real, expected[absolute(component)], atol=1e-12)
+        assert not line.imag.any()
+    np.testing.assert_allclose(spectrum.mean, series.mean(axis=0), atol=1e-14)
+    np.testing.assert_allclose(spectrum.variance, series.var(axis=0), atol=1e-14)
+
+
+def polynomial(coefficients):
+    values = {1: chebyshev.chebval, 2: chebyshev.chebval2d, 3: chebyshev.chebval3d}
+    return lambda *levels: values[len(levels)](*levels, coefficients)
+
+
+@st.composite
+def polynomials(draw):
+    """A grid, an order, and a polynomial of the highest degree that is exact to that order."""
+    n_parts, nodes = draw(st.integers(1, 3)), draw(st.integers(2, 6))
+    max_order = draw(st.integers(1, nodes - 1))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    coefficients = random.normal(size=[2 * nodes - max_order] * n_parts)
+    low = draw(st.floats(-1, 1))
+    return grid(n_parts, nodes, (low, low + draw(st.floats(0.1, 2)))), max_order, coefficients
+
+
+@settings(max_examples=60)
+@given(polynomials())
+def test_coefficients_of_polynomials_are_exact(case):
+    design, max_order, coefficients = case
+    spectrum = spectrum_of(polynomial(coefficients), design, max_order=max_order)
+    assert spectrum.mean.item() == pytest.approx(coefficients.flat[0], abs=1e-10)
+    for component in spectrum.components:
+        wanted = coefficients[absolute(component)] / n_equal_lines(component)
+        assert spectrum.coefficient(component).item() == pytest.approx(wanted, abs=1e-10)
+        assert spectrum.amplitude(component).item() == pytest.approx(abs(wanted), abs=1e-10)
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 3), st.integers(2, 6), st.integers(0, 2**32))
+def test_shares_of_low_polynomials_add_up_to_the_variance(n_parts, nodes, seed):
+    coefficients = np.random.default_rng(seed).normal(size=[nodes] * n_parts)
+    coefficients[np.indices(coefficients.shape).sum(axis=0) >= nodes] = 0
+    spectrum = spectrum_of(polynomial(coefficients), grid(n_parts, nodes), max_order=nodes - 1)
+    assert spectrum.explained_variance.item() == pytest.approx(1, abs=1e-12)
+
+
+def test_a_degree_above_the_nodes_is_read_below_them():
+    """cos(m theta) at q nodes is (-1)^j cos(n theta) with m = 2 q j +- n, and 0 at m = q."""
+    for degree, alias, sign in ((6, 4, -1), (9, 1, -1), (11, 1, -1), (19, 1, 1), (24, 4, 1)):
+        spectrum = spectrum_of(lambda x, m=degree: np.cos(m * np.arccos(x)), grid(1))
+        for n in range(1, 5):
+            wanted = sign if n == alias else 0
+            assert spectrum.coefficient((n,)).item() == pytest.approx(wanted, abs=1e-13)
+    nothing = spectrum_of(lambda x: np.cos(5 * np.arccos(x)), grid(1))
+    assert nothing.variance.item() == pytest.approx(0, abs=1e-28)
+
+
+def test_errors_are_the_signed_sum_of_the_aliases():
+    def response(x, y):
+        return np.tanh(0.2 + 1.3 * x - 0.8 * y)
+
+    nodes, n_true = 5, 128
+    levels = np.cos(np.pi * (np.arange(n_true) + 0.5) / n_true)
+    true = dctn(response(levels[:, None], levels), type=2) / n_true**2
+    true[0] /= 2
+    true[:, 0] /= 2
+    spectrum = spectrum_of(response, grid(2, nodes))
+    largest_error = 0.0
+    for component in spectrum.components:
+        total = 0.0
+        for jx, jy in itertools.product(range(5), repeat=2):
+            rows = {abs(2 * nodes * jx + sign * component[0]) for sign in (-1, 1)}
+            columns = {abs(2 * nodes * jy + sign * component[1]) for sign in (-1, 1)}
+            total += (-1) ** (jx + jy) * true[np.ix_(sorted(rows), sorted(columns))].sum()
+        ours = spectrum.coefficient(component).item() * n_equal_lines(component)
+        assert ours == pytest.approx(total, abs=1e-12)
+        largest_error = max(largest_error, abs(ours - true[absolute(component)]))
+    assert largest_error > 1e-4  # there is something to explain
+
+
+def test_sums_and_differences_are_the_same_line():
+    spectrum = spectrum_of(lambda x, y, z: np.maximum(x + y - 0.5 * z, 0.1), grid(3))
+    for signs in itertools.product([1, -1], repeat=2):
+        for multiples in ((1, 1, 0), (2, 1, 1), (1, 0, 3)):
+            other = (multiples[0], signs[0] * multiples[1], signs[1] * multiples[2])
+            assert torch.equal(spectrum.coefficient(other), spectrum.coefficient(multiples))
+            assert spectrum.amplitude(other) > 1e-4
+
+
+@pytest.mark.parametrize("phases", [0.0, math.pi / 2])
+def test_a_fine_grid_and_a_long_record_agree(phases):
+    def response(x, y):
+        return np.exp(0.8 * x - 0.5 * y)
+
+    n_frames = 2 * 24**2 + 2 * 24 + 1
+    time = TaggingDesign((24, 25), n_frames, n_frames, phases)
+    record, points = (spectrum_of(response, d, n_neighbors=0) for d in (time, grid(nodes=16)))
+    for component in points.components:
+        for read_out in (TaggedSpectrum.amplitude, TaggedSpectrum.coefficient):
+            both = read_out(record, component), read_out(points, component)
+            assert both[0].item() == pytest.approx(both[1].item(), abs=1e-13)
+    for part in (0, 1):
+        torch.testing.assert_close(record.first_order(part), points.first_order(part))
+    torch.testing.assert_close(record.variance, points.variance)
+    torch.testing.assert_close(record.mean, points.mean)
+
+
+def test_a_product_shares_its_variance_as_its_closed_form():
+    spectrum = spectrum_of(lambda x, y: (M + A * x) * (M + A * y), grid())
+    variances = A * A * M * M / 2, A**4 / 4  # of a part, and of both together
+    total = 2 * variances[0] + variances[1]
+    assert spectrum.variance.item() == pytest.approx(total, abs=1e-14)
+    for part in (0, 1):
+        assert spectrum.first_order(part).item() == pytest.approx(18 / 37, abs=1e-12)
+        assert spectrum.total_order(part).item() == pytest.approx(19 / 37, abs=1e-12)
+    assert spectrum.interaction((0, 1)).item() == pytest.approx(1 / 37, abs=1e-12)
+    assert spectrum.explained_variance.item() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("statistic", ["snr", "snr_db", "amplitude", "coefficient"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_statistics_without_neighbours_work(model, statistic, reduction):
+    tagging = FrequencyTaggingAttribution(model, "1")
+    arguments = dict(components="all", statistic=statistic, reduction=reduction)
+    result = tagging.attribute(IMAGES, design=grid(), **arguments)
+    spectrum = tagging.spectrum(IMAGES, design=grid())
+    torch.testing.assert_close(
+        result, spectrum.reduce("all", statistic, reduction), rtol=1e-9, atol=1e-12
+    )
+    assert result.shape == (3, 8)
+    assert result.isfinite().all()
+
+
+def test_snr_is_the_amplitude_in_units_of_the_floor(model):
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=grid())
+    assert spectrum.neighbour_bins == ()
+    torch.testing.assert_close(
+        spectrum.snr((1, 1)), spectrum.amplitude((1, 1)) / spectrum.floor[:, None]
+    )
+    shares = spectrum.reduce("all", "variance_share", "sum")
+    torch.testing.assert_close(shares, spectrum.explained_variance)
+    linear = FrequencyTaggingAttribution(model, "0").spectrum(IMAGES, design=grid())
+    assert (linear.snr((1, 1)) < 1).all()  # absent
+    assert (linear.snr((1, 0)) > 1e6).all()
+
+
+def test_a_series_of_frames_gives_the_same_spectrum(model):
+    design = grid(nodes=6)
+    spectrum = FrequencyTaggingAttribution(model, "3").spectrum(
+        IMAGES, 0.3, design=design, perturbations_per_eval=7
+    )
+    frames = tagged_sequence(IMAGES, design, baselines=0.3)
+    assert frames.shape == (36, 3, 6)
+    series = TaggedSpectrum.from_series(model(frames.flatten(0, 1)).reshape(36, 3, 4), design)
+    for name in ("lines", "mean", "variance", "floor", "neighbour_lines"):
+        torch.testing.assert_close(
+            getattr(series, name), getattr(spectrum, name), rtol=1e-9, atol=1e-13
+        )
+    assert series.components == spectrum.components
+
+
+def test_three_parts_flicker_as_the_mask_says(model):
+    design = grid(3, 4)
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(
+        IMAGES, feature_mask=THIRDS, design=design, max_order=3
+    )
+    contrasts = torch.as_tensor(design.contrasts)[:, THIRDS]
+    with torch.no_grad():
+        answers = model[:2](contrasts[:, None] * IMAGES).numpy()
+    expected = dctn(answers.reshape(4, 4, 4, 3, 8), type=2, axes=(0, 1, 2)) / 8
+    for component in spectrum.components:
+        wanted = 2 / 64 * expected[absolute(component)]
+        np.testing.assert_allclose(spectrum.coefficient(component), wanted, atol=1e-13)
+
+
+def test_the_tunnel_takes_grids(model):
+    plain = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=grid())
+    tunnel = FrequencyTunnel(LayerActivation(model, model[1]))
+    through = tunnel.spectrum(IMAGES, design=grid(), frames_per_pass=4)
+    torch.testing.assert_close(through.lines, plain.lines, rtol=1e-9, atol=1e-13)
+    tunnel = FrequencyTunnel(LayerGradientXActivation(model, model[1]))
+    result = tunnel.attribute(IMAGES, design=grid(), target=0, statistic="coefficient")
+    assert result.shape == (3, 8)
+    assert result.isfinite().all()
+    with pytest.raises(ValueError, match="design in time for statistic='zscore'"):
+        tunnel.attribute(IMAGES, design=grid(), target=0, statistic="zscore")
+
+
+@pytest.mark.parametrize(
+    ("design", "estimate_error", "n_rows"),
+    [
+        (grid(), False, 25),
+        (grid(), True, 25 + 36),
+        (grid(3, 4), False, 64),
+        (TaggingDesign(), True, 49 + 65),
+    ],
+)
+def test_what_a_design_costs(model, design, estimate_error, n_rows):
+    rows = []
+    model[0].register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
+    FrequencyTaggingAttribution(model, "1").spectrum(
+        IMAGES[:1],
+        feature_mask=THIRDS % design.n_parts,
+        design=design,
+        max_order=3,
+        estimate_error=estimate_error,
+    )
+    assert sum(rows) == n_rows
+
+
+def test_saving_keeps_the_grid(tmp_path):
+    spectrum = spectrum_of(lambda x, y: np.exp(x * y), grid(contrast=(0.2, 0.9)))
+    for original in (spectrum, spectrum + spectrum):
+        original.save(tmp_path / "spectrum.npz")
+        loaded = TaggedSpectrum.load(tmp_path / "spectrum.npz")
+        assert loaded.design == original.design == grid(contrast=(0.2, 0.9))
+        assert loaded.components == original.components
+        assert (loaded.variance is None) == (original.variance is None)
+        assert torch.equal(loaded.coefficient((1, 1)), original.coefficient((1, 1)))
+        assert torch.equal(loaded.snr((1, 1)), original.snr((1, 1)))
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("max_order", [1, 4])
+def test_few_parts_get_a_grid(n_parts, max_order):
+    assert TaggingDesign.for_parts(n_parts, max_order) == grid(n_parts, max_order + 1)
+    assert TaggingDesign.for_parts(n_parts, max_order, "grid", (0.0, 1.0)) == grid(
+        n_parts, max_order + 1, (0.0, 1.0)
+    )
+    time = TaggingDesign.for_parts(n_parts, max_order, "time", (0.0, 1.0))
+    assert isinstance(time, TaggingDesign)
+    assert time.contrast == (0.0, 1.0)
+    assert max_order <= time.collision_free_order
+
+
+@pytest.mark.parametrize("n_parts", [5, 6])
+def test_many_parts_get_tags_free_to_one_order_more(n_parts):
+    auto = TaggingDesign.for_parts(n_parts, 2)
+    assert isinstance(auto, TaggingDesign)
+    assert auto.collision_free_order >= 3
+    assert auto == TaggingDesign.for_parts(n_parts, 3, kind="time")
+    assert TaggingDesign.for_parts(n_parts, 2, kind="grid") == grid(n_parts, 3)
+
+
+def test_a_triangle_wave_needs_time():
+    design = TaggingDesign.for_parts(2, 3, waveform="triangle")
+    assert isinstance(design, TaggingDesign)
+    assert design.waveform == "triangle"
+
+
+REFUSALS = {
+    "part": (lambda: grid(0), ValueError, "`n_parts` of at least 1, but got 0"),
+    "half a part": (lambda: grid(1.5), TypeError, "`n_parts` to be an integer, but got 1.5"),
+    "one node": (lambda: grid(nodes=1), ValueError, "`nodes` of at least 2, but got 1"),
+    "half a node": (lambda: grid(nodes=4.0), TypeError, "`nodes` to be an integer, but got 4.0"),
+    "true nodes": (lambda: grid(nodes=True), TypeError, "`nodes` to be an integer"),
+    "reversed contrast": (lambda: grid(contrast=(1, 0.5)), ValueError, "lowest < highest"),
+    "infinite contrast": (lambda: grid(contrast=(0, math.inf)), ValueError, "to be finite"),
+    "text contrast": (lambda: grid(contrast="ab"), TypeError, "`contrast` to hold numbers"),
+    "multiple": (
+        lambda: grid().components([(5, 0)]),
+        ValueError,
+        "multiples below 5.*got 5.*nodes=6",
+    ),
+    "negative multiple": (lambda: grid().components([(1, -7)]), ValueError, "below 5.*got 7"),
+    "length": (lambda: grid().components([(1, 0, 0)]), ValueError, "tuples of 2 integers"),
+    "triangle": (
+        lambda: TaggingDesign.for_parts(2, kind="grid", waveform="triangle"),
+        ValueError,
+        "'sine' for kind='grid'.*got 'triangle'",
+    ),
+    "kind": (lambda: TaggingDesign.for_parts(2, kind="fast"), ValueError, "'auto'.*got 'fast'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_is_no_grid_is_refused(name):
+    call, error, words = REFUSALS[name]
+    with pytest.raises(error, match=words):
+        call()
+
+
+REFUSED_CALLS = {
+    "noise": (dict(noise_std=0.1), "design in time for `noise_std`, but got a 5 x 5 grid"),
+    "zscore": (dict(statistic="zscore"), "design in time for statistic='zscore'"),
+    "baseline": (dict(statistic="baseline_corrected"), "no neighbouring lines"),
+    "component": (dict(components=[(5, 0)]), "multiples below 5"),
+    "parts": (dict(feature_mask=THIRDS), r"ids \[2\] that the design lacks"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_CALLS)
+def test_calls_that_need_time_are_refused_before_anything_runs(model, name):
+    arguments, words = REFUSED_CALLS[name]
+    model[0].register_forward_hook(lambda *_: pytest.fail("the model ran"))
+    with pytest.raises(ValueError, match=words):
+        FrequencyTaggingAttribution(model, "1").attribute(IMAGES, design=grid(), **arguments)
+
+
+def test_groups_hold_what_the_nodes_can_read(model):
+    tagging = FrequencyTaggingAttribution(model, "1")
+    spectrum = tagging.spectrum(IMAGES, design=grid(nodes=3))
+    assert {c.order for c in spectrum.components} == {1, 2, 3, 4}
+    assert max(abs(n) for c in spectrum.components for n in c) == 2
+    thirds = TaggingDesign.for_parts(3, max_order=2)
+    attribution = tagging.attribute(IMAGES, feature_mask=THIRDS, design=thirds, components="all")
+    assert attribution.shape == (3, 8)
+
+
+@pytest.mark.parametrize("statistic", ["zscore", "baseline_corrected"])
+def test_a_spectrum_of_a_grid_has_no_neighbours_to_compare_with(statistic):
+    spectrum = spectrum_of(lambda x, y: x * y, grid())
+    with pytest.raises(ValueError, match=f"design in time for statistic='{statistic}'"):
+        spectrum.reduce("all", statistic)
+
+
+def test_a_grid_makes_no_film(tmp_path):
+    with pytest.raises(ValueError, match="design in time to make a film of, but got a 5 x 5 grid"):
+        save_stimulus_gif(tmp_path / "film.gif", torch.rand(1, 3, 8, 8), grid())
+    assert not list(tmp_path.iterdir())

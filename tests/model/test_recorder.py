@@ -1,0 +1,343 @@
+import copy
+import functools
+
+import pytest
+import torch
+from captum.attr import LayerActivation
+from torch import nn
+
+from captum_ssvep.model.recorder import LayerRecorder, floating_tensors, layers_of
+
+
+class Network(nn.Module):
+    """In-place ReLU behind a layer, a reused module, a tuple output and buffers that change."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.pair = Pair()
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 2)
+        self.fail_at = None
+        self.n_calls = 0
+
+    def forward(self, x, offset=None):
+        self.n_calls += 1
+        if self.fail_at == self.n_calls:
+            raise KeyError("the model's own error")
+        out = self.relu(self.conv(x))
+        first, second = self.pair(out)
+        out = self.relu(self.norm(first + second) - 0.1)
+        return self.head(out.mean(dim=(2, 3)))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x.sin(), x.cos()
+
+
+@pytest.fixture
+def model():
+    return Network().eval()
+
+
+IMAGES = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def record(recorder, inputs):
+    """Copies of what every layer gave in one forward pass."""
+    recorded = {}
+
+    def receive(index, tensors):
+        recorded[index] = [tensor.clone() for tensor in tensors]
+
+    recorder.record((inputs,), (), receive)
+    return [recorded[index] for index in sorted(recorded)]
+
+
+def n_hooks(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ["conv", "pair", "norm", "head", ""])
+@pytest.mark.parametrize("layer_inputs", [False, True])
+def test_recordings_are_captums(model, name, layer_inputs):
+    layer = model.get_submodule(name)
+    expected = LayerActivation(model, layer).attribute(
+        IMAGES, attribute_to_layer_input=layer_inputs
+    )
+    with LayerRecorder(model, [name], layer_inputs=layer_inputs) as recorder:
+        for _ in range(2):  # the whole forward, then one that stops early
+            (tensors,) = record(recorder, IMAGES)
+            expected_tensors = expected if isinstance(expected, tuple) else (expected,)
+            assert len(tensors) == len(expected_tensors)
+            assert all(map(torch.equal, tensors, expected_tensors))
+    assert n_hooks(model) == 0
+
+
+def test_the_forward_stops_once_all_layers_have_fired(model):
+    ran = []
+    model.norm.register_forward_hook(lambda *_: ran.append("norm"))
+    model.head.register_forward_hook(lambda *_: ran.append("head"))
+    with LayerRecorder(model, [model.conv, "norm"]) as recorder:
+        record(recorder, IMAGES)
+        assert ran == ["norm", "head"]
+        record(recorder, IMAGES)
+        assert ran == ["norm", "head", "norm"]
+
+
+def test_the_last_call_of_a_reused_layer_counts_and_a_warning_says_so(model):
+    expected = LayerActivation(model, model.relu).attribute(IMAGES)
+    with LayerRecorder(model, ["relu"]) as recorder:
+        with pytest.warns(UserWarning, match="'relu' is called 2 times") as caught:
+            record(recorder, IMAGES)
+        assert caught[0].filename == __file__
+        ((relu,),) = record(recorder, IMAGES)
+    torch.testing.assert_close(relu, expected)
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_the_models_exceptions_pass_and_nothing_stays_hooked(model, call):
+    model.fail_at = call
+
+    def record_twice():
+        with LayerRecorder(model, ["norm"]) as recorder:
+            for _ in range(2):
+                record(recorder, IMAGES)
+
+    with pytest.raises(KeyError, match="own error"):
+        record_twice()
+    assert n_hooks(model) == 0
+
+
+@pytest.mark.parametrize("n_later", [1, 3])
+def test_a_layer_called_unevenly_is_refused(n_later):
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.step = nn.Linear(2, 2)
+            self.head = nn.Linear(2, 1)
+            self.n_steps = 2
+
+        def forward(self, x):
+            for _ in range(self.n_steps):
+                x = self.step(x)
+            return self.head(x)
+
+    branching = Branching().eval()
+    with LayerRecorder(branching, ["step", "head"]) as recorder:
+        with pytest.warns(UserWarning, match="called 2 times"):
+            record(recorder, torch.ones(1, 2))
+        branching.n_steps = n_later
+        with pytest.raises(ValueError, match="'step' to be called as often for every frame"):
+            record(recorder, torch.ones(1, 2))
+
+
+def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    with pytest.warns(UserWarning, match=r"train mode.*model\.eval"):  # noqa: SIM117
+        with LayerRecorder(model, ["2"]) as recorder:
+            record(recorder, IMAGES)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(random_state, torch.get_rng_state())
+
+
+def test_functions_around_a_model_are_looked_into():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+    model[2].eval()
+    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
+        with LayerRecorder(lambda x: model(x)[0], [model[2]]) as recorder:
+            record(recorder, IMAGES)
+    assert model[1].num_batches_tracked == 0
+
+
+class Caching(nn.Module):
+    """Fills one buffer and replaces another in the forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("filled", None)
+        self.register_buffer("replaced", torch.zeros(1))
+
+    def forward(self, x):
+        self.filled = x.mean()
+        self.replaced = self.replaced + 1
+        return x
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
+def test_buffers_are_put_back_on_every_path(error):
+    model = nn.Sequential(Caching(), nn.ReLU()).eval()
+    replaced = model[0].replaced
+
+    def interrupt(index, tensors):
+        if error:
+            raise error
+
+    def run():
+        with LayerRecorder(model, ["1"]) as recorder:
+            recorder.record((IMAGES,), (), interrupt)
+
+    if error:
+        with pytest.raises(error):
+            run()
+    else:
+        run()
+    assert model[0].filled is None
+    assert model[0].replaced is replaced
+    assert replaced.item() == 0
+    assert n_hooks(model) == 0
+
+
+def test_a_replica_is_recorded_and_not_left_early(model):
+    """Under DataParallel replicas are copies that share the hooks, on threads of their own."""
+
+    class Replicated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+            self.n_forwards = 0
+
+        def forward(self, x):
+            out = copy.copy(self.layer)(x)
+            self.n_forwards += 1
+            return out
+
+    replicated = Replicated().eval()
+    inputs = torch.rand(4, 2)
+    with LayerRecorder(replicated, ["layer"]) as recorder:
+        for _ in range(2):
+            ((recorded,),) = record(recorder, inputs)
+            torch.testing.assert_close(recorded, replicated.layer.forward(inputs))
+    assert replicated.n_forwards == 2
+
+
+def test_keywords_count_where_nothing_else_goes_into_a_layer():
+    class Keywords(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Scale()
+
+        def forward(self, x):
+            return self.layer(x=x, factor=2.0) + self.layer.forward(x, factor=x)
+
+    class Scale(nn.Module):
+        def forward(self, x, factor):
+            return x * factor
+
+    inputs = torch.rand(4, 2)
+    with LayerRecorder(Keywords().eval(), ["layer"], layer_inputs=True) as recorder:
+        ((into,),) = record(recorder, inputs)
+    assert torch.equal(into, inputs)
+
+
+def test_model_code_cannot_swallow_the_early_exit(model):
+    def guarded(x):
+        try:
+            return model(x)
+        except Exception:
+            return None
+
+    ran = []
+    model.head.register_forward_hook(lambda *_: ran.append("head"))
+    with LayerRecorder(guarded, [model.conv]) as recorder:
+        record(recorder, IMAGES)
+        record(recorder, IMAGES)
+    assert ran == ["head"]
+
+
+def test_a_graph_that_saved_buffers_survives():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    loss = model(IMAGES).sum()
+    with LayerRecorder(model, ["1"]) as recorder:
+        record(recorder, IMAGES)
+    loss.backward()
+    assert model[0].weight.grad is not None
+
+
+def test_names_reach_into_wrapped_models(model):
+    wrapped = nn.DataParallel(model) if not torch.cuda.is_available() else model
+    with LayerRecorder(wrapped, ["conv"]) as recorder:
+        ((tensor,),) = record(recorder, IMAGES)
+    assert tensor.shape == (5, 4, 4, 4)
+    bound = LayerRecorder(model.forward, ["conv"])
+    assert bound.layers == [model.conv]
+
+
+def test_floating_tensors_of_nests():
+    a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
+    ids = torch.zeros(4, dtype=torch.int)
+    assert [len(t) for t in floating_tensors({"logits": a, "ids": ids, "states": (b, c)})] == [1]
+    assert [len(t) for t in floating_tensors((None, ids, [b, (c,)]))] == [2]
+    assert [len(t) for t in floating_tensors((b, None, c))] == [2, 3]
+    assert floating_tensors("text") == ()
+
+
+def test_layers_that_can_be_read_are_listed(model):
+    assert layers_of(model) == ["conv", "head"]
+    assert layers_of(model, types=(nn.BatchNorm2d, nn.ReLU)) == ["relu", "norm"]
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(6, 2), nn.Linear(6, 2)
+            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+        def forward(self, x, scale=1.0):
+            return self.used(self.attention(x, x, x)[0] * scale)
+
+    branching = Branching().train()
+    assert layers_of(branching) == ["used", "unused", "attention"]
+    inputs = torch.rand(1, 3, 6)
+    assert layers_of(branching, inputs=inputs) == ["used", "attention"]
+    assert layers_of(branching, inputs=inputs, additional_forward_args=2.0) == ["used", "attention"]
+    assert n_hooks(branching) == 0
+    with LayerRecorder(branching.eval(), layers_of(branching, inputs=inputs)) as recorder:
+        assert len(record(recorder, inputs)) == 2
+
+
+@pytest.mark.parametrize("kind", ["function", "partial", "object", "helper"])
+def test_state_is_kept_however_the_model_is_called(kind):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
+
+    class Runner:
+        def __init__(self):
+            self.parts = {"model": model}
+
+        def run(self, x):
+            return self.parts["model"](x)
+
+        __call__ = run
+
+    runner = Runner()
+    forward = {
+        "function": lambda x: model(x),
+        "partial": functools.partial(lambda m, x: m(x), model),
+        "object": runner,
+        "helper": lambda x: runner.run(x),
+    }[kind]
+    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
+        with LayerRecorder(forward, [model[2]]) as recorder:
+            record(recorder, IMAGES)
+    assert model[1].num_batches_tracked == 0
+
+
+def test_a_part_that_is_called_module_is_not_mistaken_for_a_wrapper():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+            self.module = nn.Sequential()
+            self.module.add_module("fc", nn.Linear(2, 3))
+
+        def forward(self, x):
+            return self.module(self.fc(x))
+
+    net = Net().eval()
+    for model in (net, nn.DataParallel(net)):
+        assert LayerRecorder(model, ["fc"]).layers == [net.fc]
+    assert LayerRecorder(net, ["module.fc"]).layers == [net.module.fc]

@@ -1,0 +1,444 @@
+"""Silent filters, against networks whose weights are zeroed; replays, against whole passes."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from cifar import load_resnet
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from captum_ssvep import ablated, keep_only
+from captum_ssvep.model.silence import replayed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(autouse=True)
+def without_gradients():
+    with torch.no_grad():
+        yield
+
+
+def with_random_norms(model):
+    """What an untrained BatchNorm does not do: shift, and scale every channel otherwise."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias, mean=1.0)
+            nn.init.normal_(module.running_mean, std=0.1)
+    return model.eval()
+
+
+@pytest.fixture
+def resnet():
+    torch.manual_seed(2)
+    return with_random_norms(torchvision.models.resnet18(weights=None))
+
+
+def with_zeroed_weights(model, convolution, norm, channels):
+    zeroed = copy.deepcopy(model)
+    layer = zeroed.get_submodule(convolution)
+    layer.weight[channels] = 0
+    if layer.bias is not None:
+        layer.bias[channels] = 0
+    if norm is not None:
+        zeroed.get_submodule(norm).weight[channels] = 0
+        zeroed.get_submodule(norm).bias[channels] = 0
+    return zeroed
+
+
+def hooks_of(model):
+    return [
+        (
+            name,
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+            "forward" in vars(module),
+        )
+        for name, module in model.named_modules()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("convolution", "norm"),
+    [
+        ("conv1", "bn1"),
+        ("layer2.0.conv1", "layer2.0.bn1"),
+        ("layer2.0.downsample.0", "layer2.0.downsample.1"),
+        ("layer4.1.conv2", "layer4.1.bn2"),
+    ],
+)
+@pytest.mark.parametrize("channels", [[3], [0, 7, 31]])
+def test_a_silent_filter_is_one_without_weights_and_norm(resnet, convolution, norm, channels):
+    expected = with_zeroed_weights(resnet, convolution, norm, channels)(IMAGES)
+    plain = resnet(IMAGES)
+    with ablated(resnet, {convolution: channels}):
+        torch.testing.assert_close(resnet(IMAGES), expected)
+    with ablated(resnet, {norm: channels}):  # the norm itself is a layer, too
+        torch.testing.assert_close(resnet(IMAGES), expected)
+    assert torch.equal(resnet(IMAGES), plain)
+    assert not torch.allclose(expected, plain)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("block", ["layer1.2", "layer3.4"])
+def test_real_filters(resnet32, cifar_images, block):
+    expected = with_zeroed_weights(resnet32, f"{block}.conv1", f"{block}.bn1", [5])(cifar_images)
+    for layer in ("conv1", "bn1", "relu1"):
+        with ablated(resnet32, {f"{block}.{layer}": 5}):
+            torch.testing.assert_close(resnet32(cifar_images), expected)
+
+
+def test_layers_with_a_bias_and_without_a_norm():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 62 * 62, 5))
+    for layer, channel in (("0", 2), ("3", 4)):
+        expected = with_zeroed_weights(model, layer, None, [channel])(IMAGES)
+        with ablated(model, {layer: channel}):
+            torch.testing.assert_close(model(IMAGES), expected)
+
+
+def test_a_frozen_norm():
+    torch.manual_seed(0)
+    norm = FrozenBatchNorm2d(4)
+    norm.bias.normal_()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), norm)
+    with ablated(model, {"0": 1}):
+        output = model(IMAGES)
+    assert (output[:, 1] == 0).all()
+    assert (output[:, 0] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("swin_t", "features.1.0"), ("vit_b_16", "encoder.layers.encoder_layer_0")],
+)
+def test_channels_that_are_last(name, layer):
+    torch.manual_seed(0)
+    size = {"image_size": 64} if name == "vit_b_16" else {}
+    model = torchvision.models.get_model(name, weights=None, **size).eval()
+    seen = []
+    module = model.get_submodule(layer)
+    with ablated(model, {layer: [1, 3]}):
+        handle = module.register_forward_hook(lambda module, args, output: seen.append(output))
+        model(IMAGES)
+        handle.remove()
+    assert (seen[0][..., [1, 3]] == 0).all()
+    assert (seen[0][..., [0, 2, 4]] != 0).any()
+
+
+def test_several_layers_and_their_mirror_image(resnet):
+    expected = with_zeroed_weights(resnet, "conv1", "bn1", [1, 2])
+    expected = with_zeroed_weights(expected, "layer3.0.conv2", "layer3.0.bn2", [9])(IMAGES)
+    with ablated(resnet, {"conv1": [1, 2], "layer3.0.conv2": 9}):
+        torch.testing.assert_close(resnet(IMAGES), expected)
+    with ablated(resnet, {"conv1": (1, 2)}), ablated(resnet, {"layer3.0.conv2": 9}):
+        torch.testing.assert_close(resnet(IMAGES), expected)
+    kept = [channel for channel in range(64) if channel not in (1, 2)]
+    others = [channel for channel in range(256) if channel != 9]
+    with keep_only(resnet, {"conv1": kept, "layer3.0.conv2": others}):
+        torch.testing.assert_close(resnet(IMAGES), expected)
+
+
+def test_contexts_on_one_layer_add_up(resnet):
+    expected = with_zeroed_weights(resnet, "conv1", "bn1", [1, 2, 5])(IMAGES)
+    others = [channel for channel in range(64) if channel != 5]
+    with ablated(resnet, {"conv1": 1}), ablated(resnet, {"conv1": 2}):
+        with keep_only(resnet, {"conv1": others}):
+            torch.testing.assert_close(resnet(IMAGES), expected)
+            with replayed(resnet, "conv1", lambda: resnet(IMAGES)):
+                torch.testing.assert_close(resnet(IMAGES), expected)
+        without_one = resnet(IMAGES)
+    with ablated(resnet, {"conv1": [1, 2]}):
+        assert torch.equal(resnet(IMAGES), without_one)
+
+
+def test_a_norm_follows_what_other_hooks_make_of_silence(resnet):
+    expected = with_zeroed_weights(resnet, "conv1", "bn1", [1, 2])(IMAGES)
+    with ablated(resnet, {"conv1": [1, 2]}):
+        # As Captum's methods do with the layer that they attribute to.
+        handle = resnet.conv1.register_forward_hook(lambda module, args, output: output.clone())
+        torch.testing.assert_close(resnet(IMAGES), expected)
+        handle.remove()
+
+
+def test_a_norm_that_takes_its_input_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(input=self.convolution(x))
+
+    model = with_random_norms(Named())
+    with ablated(model, {"convolution": 2}):
+        assert (model(IMAGES)[:, 2] == 0).all()
+
+
+class PreActivation(nn.Module):
+    """A block whose skip path is added in place, before the norm of the next one."""
+
+    def __init__(self, n_channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(n_channels)
+        self.convolution = nn.Conv2d(n_channels, n_channels, 3, padding=1)
+
+    def forward(self, x):
+        out = self.convolution(torch.relu(self.norm(x)))
+        out += x
+        return out
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_norm_over_a_sum_in_place_is_left_alone(mode):
+    torch.manual_seed(0)
+    model = nn.Sequential(PreActivation(4), PreActivation(4), nn.BatchNorm2d(4)).eval()
+    for norm in (model[0].norm, model[1].norm, model[2]):
+        nn.init.normal_(norm.bias)
+    without = copy.deepcopy(model)
+    for parameter in without[0].convolution.parameters():
+        parameter.data[2] = 0
+    batch = torch.rand(2, 4, 6, 6)
+    with mode():
+        with ablated(model, {"0.convolution": 2}):
+            silent = model(batch)
+        assert torch.equal(silent, without(batch))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_operation_in_place_before_a_norm_is_as_any_other(mode):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+    nn.init.normal_(model[2].bias)
+    outputs = []
+    for in_place in (False, True):
+        model[1].inplace = in_place
+        with mode(), ablated(model, {"0": 1}):
+            outputs.append(model(torch.ones(1, 3, 5, 5)))
+    assert torch.equal(*outputs)
+
+
+def test_a_norm_over_something_else_than_the_filters_is_left_alone():
+    model = with_random_norms(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))).eval()
+    nn.init.ones_(model[1].bias)
+    with ablated(model, {"0": 2}):
+        output = model(torch.rand(2, 4, 5))
+    assert (output[:, 2] != 0).any()
+
+
+def test_none_and_all(resnet):
+    plain = resnet(IMAGES)
+    every = list(range(64))
+    with ablated(resnet, {"conv1": []}):
+        assert torch.equal(resnet(IMAGES), plain)
+    with keep_only(resnet, {"conv1": every}):
+        assert torch.equal(resnet(IMAGES), plain)
+    with ablated(resnet, {"conv1": every}):
+        silent = resnet(IMAGES)
+    with keep_only(resnet, {"conv1": []}):
+        assert torch.equal(resnet(IMAGES), silent)
+    assert torch.allclose(silent[0], silent[1])  # nothing of the images is left
+
+
+def test_the_model_is_left_as_it_was(resnet):
+    before, hooks, state = resnet(IMAGES), hooks_of(resnet), copy.deepcopy(resnet.state_dict())
+    with pytest.raises(KeyError), ablated(resnet, {"layer1": 0}):
+        {}[float(resnet(IMAGES).sum())]
+    with pytest.raises(RuntimeError), ablated(resnet, {"layer1": 0}):
+        resnet(IMAGES[:, :2])
+    with (
+        pytest.raises(RuntimeError),
+        replayed(resnet, "layer1", lambda: resnet(IMAGES)),
+    ):
+        resnet.fc(IMAGES)
+    with pytest.raises(RuntimeError), replayed(resnet, "layer1", lambda: resnet(IMAGES[:, :2])):
+        pass
+    assert hooks_of(resnet) == hooks
+    assert torch.equal(resnet(IMAGES), before)
+    for name, value in resnet.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+def test_what_cannot_be_silenced_is_refused(resnet):
+    with pytest.raises(ValueError, match="no 'layer5'"), ablated(resnet, {"layer5": 0}):
+        pass
+    for channels in ({1, 2}, None, "a", [[0, 1], [2]]):
+        complaint = pytest.raises(TypeError, match="'layer1' to be an index or a sequence of ind")
+        with complaint, ablated(resnet, {"layer1": channels}):
+            pass
+    for channels in ([0.5], torch.ones(64, dtype=torch.bool)):
+        complaint = pytest.raises(TypeError, match=r"(?s)to be integers.*indices of a mask")
+        with complaint, ablated(resnet, {"layer1": channels}):
+            pass
+    for channel in (64, -1):
+        complaint = pytest.raises(ValueError, match="'layer1' to be 0 to 63")
+        with complaint, ablated(resnet, {"layer1": [3, channel]}):
+            resnet(IMAGES)
+    lstm = nn.Sequential(nn.LSTM(4, 3, batch_first=True))
+    complaint = pytest.raises(TypeError, match="to give one tensor, but got tuple")
+    with complaint, ablated(lstm, {"0": 0}):
+        lstm(torch.zeros(1, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("resnet18", ["conv1", "layer1.0.bn1", "layer2.0.downsample.0", "layer4.1.conv2", "fc"]),
+        ("squeezenet1_1", ["features.0", "features.3.expand1x1", "features.9.expand3x3"]),
+        ("densenet121", ["features.denseblock1.denselayer2.conv1", "features.transition1.conv"]),
+        ("googlenet", ["conv1.conv", "inception3a.branch3.1.conv"]),
+        ("mobilenet_v3_small", ["features.1.block.1.fc1", "features.4.block.0.0"]),
+        ("vit_b_16", ["encoder.layers.encoder_layer_3.mlp"]),
+    ],
+)
+def test_a_replay_gives_what_the_whole_pass_gives(name, layers):
+    """With operations in place, shared activations, concatenations and gates behind the layer."""
+    torch.manual_seed(0)
+    options = {"image_size": 64} if name == "vit_b_16" else {}
+    if name == "googlenet":
+        options |= {"init_weights": False, "aux_logits": False}
+    model = with_random_norms(torchvision.models.get_model(name, weights=None, **options))
+    for layer in layers:
+        whole = []
+        for channel in range(2):
+            with ablated(model, {layer: channel}):
+                whole.append(model(IMAGES))
+        with replayed(model, layer, lambda: model(IMAGES)):
+            for channel, expected in enumerate(whole):
+                with ablated(model, {layer: channel}):
+                    # The batch is that of the recording, whatever is put in.
+                    assert torch.equal(model(torch.zeros_like(IMAGES)), expected)
+        assert torch.equal(model(IMAGES), model(IMAGES))
+
+
+def test_operations_in_place_behind_a_replay_harm_nothing():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            shortcut = self.first(x)
+            out = self.second(shortcut)
+            shortcut += 1  # changes what `first` gave
+            return out * shortcut
+
+    model = InPlace()
+    x = torch.rand(3, 4)
+    expected = model(x)
+    with replayed(model, "second", lambda: model(x)):
+        for _ in range(4):
+            assert torch.equal(model(x), expected)
+
+
+def test_operations_in_place_behind_a_first_pass_without_a_filter_harm_nothing():
+    model = nn.Sequential(nn.Linear(4, 4), Increment(), nn.Linear(4, 2))
+    x = torch.rand(3, 4)
+    expected = model(x)
+    with replayed(model, "0", lambda: model(x)):
+        with ablated(model, {"0": 0}):
+            model(x)
+        for _ in range(3):
+            assert torch.equal(model(x), expected)
+
+
+class Increment(nn.Module):
+    def forward(self, x):
+        x += 1
+        return x
+
+
+def test_hooks_of_the_user_act_once():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh()), nn.Linear(4, 2))
+    for module in model.modules():
+        module.register_forward_hook(lambda module, args, output: 2 * output + 1)
+    x = torch.rand(3, 4)
+    for layer in ("0", "1", "2"):
+        with ablated(model, {layer: 1}):
+            expected = model(x)
+        with replayed(model, layer, lambda: model(x)):
+            with ablated(model, {layer: 1}):
+                assert torch.equal(model(x), expected)
+            silent = model(x)
+        assert torch.equal(silent, model(x))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_compiled_model(warm):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    x = torch.rand(2, 4)
+    with ablated(model, {"0": [0, 2]}):
+        expected = model(x)
+    compiled = torch.compile(model, backend="eager")
+    if warm:
+        compiled(x)
+    for target in (model, compiled):
+        with ablated(target, {"0": [0, 2]}):
+            assert torch.equal(compiled(x), expected)
+        with replayed(target, "0", lambda: target(x)), ablated(target, {"0": [0, 2]}):  # noqa: B023
+            assert torch.equal(target(torch.zeros_like(x)), expected)
+    torch.testing.assert_close(compiled(x), model(x))
+    torch._dynamo.reset()
+
+
+def test_nothing_up_to_the_layer_runs_again(resnet, monkeypatch):
+    calls = []
+    convolve = F.conv2d
+    monkeypatch.setattr(F, "conv2d", lambda *args: calls.append(1) or convolve(*args))
+    with replayed(resnet, "layer4.0.conv1", lambda: resnet(IMAGES)) as output:
+        assert output.shape == (2, 512, 2, 2)
+        calls.clear()
+        resnet(IMAGES)
+    assert len(calls) == 4  # conv2, downsample and the two of the last block
+    resnet(IMAGES)
+    assert len(calls) == 4 + 20
+
+
+def test_modules_that_are_called_several_times():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.shared = nn.Linear(4, 4), nn.Sigmoid()
+
+        def forward(self, x):
+            return self.shared(self.linear(self.shared(self.linear(self.shared(x)))))
+
+    model, x = Twice(), torch.rand(3, 4)
+    expected = model(x)
+    with replayed(model, "linear", lambda: model(x)):
+        for _ in range(3):
+            assert torch.equal(model(torch.zeros_like(x)), expected)
+
+
+def test_a_forward_of_the_users_own_is_put_back(resnet):
+    own = resnet.layer1.forward
+    resnet.layer1.forward = own
+    with replayed(resnet, "layer2", lambda: resnet(IMAGES)):
+        assert resnet.layer1.forward is not own
+    assert resnet.layer1.forward is own
+    assert "forward" not in vars(resnet.layer2)
+
+
+def test_a_layer_that_is_not_called_cannot_be_replayed():
+    model = nn.MultiheadAttention(4, 2)
+    x = torch.rand(3, 1, 4)
+    complaint = pytest.raises(ValueError, match="'out_proj' to be called")
+    with complaint, replayed(model, "out_proj", lambda: model(x, x, x)):
+        pass
+
+
+@pytest.mark.data
+def test_the_whole_of_a_real_network(cifar_images):
+    model = load_resnet(20)
+    for layer in ("conv1", "layer2.0.bn2", "layer3.2.relu1"):
+        with ablated(model, {layer: 7}):
+            expected = model(cifar_images)
+            with replayed(model, layer, lambda: model(cifar_images)):
+                for _ in range(2):
+                    assert torch.equal(model(cifar_images), expected)

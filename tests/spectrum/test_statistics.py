@@ -1,0 +1,133 @@
+"""Each statistic against a slow literal definition, MNE, SciPy or a known distribution."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import periodogram
+
+from captum_ssvep import TaggedSpectrum, TaggingDesign
+from captum_ssvep.scores.significance import SNR_THRESHOLDS
+from captum_ssvep.spectrum import statistics
+from captum_ssvep.spectrum.statistics import neighbour_ratio
+
+RATE, N_FRAMES = 120.0, 1200
+
+
+def noisy_series(rng):
+    """6, 7.5 and 13.5 Hz in noise: an EEG of one electrode."""
+    time = np.arange(N_FRAMES) / RATE
+    waves = ((1.5, 6.0), (0.7, 7.5), (0.3, 13.5))
+    signal = sum(a * np.cos(2 * np.pi * f * time + 0.3) for a, f in waves)
+    return signal + rng.normal(size=N_FRAMES)
+
+
+def literal_snr(amplitude, line, offsets):
+    return amplitude[line] / np.mean([amplitude[line + offset] for offset in offsets])
+
+
+def test_snr_of_the_paper_is_that_of_its_definition():
+    series = noisy_series(np.random.default_rng(0))
+    amplitude = 2 * np.abs(np.fft.rfft(series)) / N_FRAMES
+    design = TaggingDesign(n_frames=N_FRAMES)
+    spectrum = TaggedSpectrum.from_series(series[:, None], design)
+    ratios = neighbour_ratio(torch.from_numpy(amplitude))
+    for component, line in (((1, 0), 60), ((0, 1), 75), ((1, 1), 135), ((1, -1), 15)):
+        expected = literal_snr(amplitude, line, (-2, -1, 1, 2))
+        assert ratios[line].item() == pytest.approx(expected, rel=1e-12)
+        assert spectrum.snr(component).item() == pytest.approx(expected, rel=1e-10)
+        assert spectrum.amplitude(component).item() == pytest.approx(amplitude[line], rel=1e-10)
+
+
+def test_other_neighbour_statistics_are_those_of_their_definitions():
+    series = noisy_series(np.random.default_rng(1))
+    amplitude = 2 * np.abs(np.fft.rfft(series)) / N_FRAMES
+    design = TaggingDesign(n_frames=N_FRAMES)
+    spectrum = TaggedSpectrum.from_series(series[:, None], design)
+    around = amplitude[[58, 59, 61, 62]]
+    expected = {
+        "baseline_corrected": amplitude[60] - around.mean(),
+        "zscore": (amplitude[60] - around.mean()) / around.std(ddof=1),
+        "snr_db": 20 * np.log10(amplitude[60] / around.mean()),
+        "variance_share": amplitude[60] ** 2 / 2 / series.var(),
+    }
+    for statistic, value in expected.items():
+        ours = spectrum.reduce([(1, 0)], statistic).item()
+        assert ours == pytest.approx(value, rel=1e-9), statistic
+
+
+def test_snr_of_mnes_tutorial_is_reproduced():
+    mne = pytest.importorskip("mne")
+    series = noisy_series(np.random.default_rng(2))
+    epochs = mne.EpochsArray(series[None, None], mne.create_info(1, RATE, "eeg"), verbose="error")
+    psd, _ = epochs.compute_psd(
+        "welch",
+        n_fft=N_FRAMES,
+        n_overlap=0,
+        n_per_seg=None,
+        fmin=0,
+        fmax=RATE / 2,
+        window="boxcar",
+        verbose="error",
+    ).get_data(return_freqs=True)
+    # The tutorial's definition: a convolution whose kernel leaves out the line and 1 bin around it.
+    kernel = np.concatenate([np.ones(3), np.zeros(3), np.ones(3)]) / 6
+    expected = psd[0, 0] / np.convolve(psd[0, 0], kernel, mode="same")
+    ours = neighbour_ratio(torch.from_numpy(psd[0, 0]), n_neighbors=3, n_skip=1).numpy()
+    np.testing.assert_allclose(ours[4:-4], expected[4:-4], rtol=1e-10)
+    assert np.isnan(ours[[0, 3, -4, -1]]).all()
+    # And from our own amplitudes, whose squares are proportional to the power.
+    power = torch.from_numpy(np.abs(np.fft.rfft(series)) ** 2)
+    from_fft = neighbour_ratio(power, n_neighbors=3, n_skip=1).numpy()
+    np.testing.assert_allclose(from_fft[[60, 75, 135]], expected[[60, 75, 135]], rtol=1e-10)
+
+
+def test_amplitude_is_that_of_scipys_periodogram():
+    series = noisy_series(np.random.default_rng(3))
+    _, power = periodogram(series, RATE, scaling="spectrum", detrend=False)
+    design = TaggingDesign(n_frames=N_FRAMES)
+    spectrum = TaggedSpectrum.from_series(series[:, None], design)
+    for component in design.components("all"):
+        expected = np.sqrt(2 * power[design.bin(component)])
+        assert spectrum.amplitude(component).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_snr_of_noise_has_the_published_critical_values():
+    lines = np.random.default_rng(4).normal(size=(2, 5, 400_000))
+    amplitude = torch.from_numpy(np.hypot(*lines))
+    ratios = statistics.snr(amplitude[0], amplitude[1:], torch.tensor(0.0))
+    for level, threshold in SNR_THRESHOLDS.items():
+        assert (ratios > threshold).double().mean().item() == pytest.approx(level, rel=0.1)
+
+
+def test_the_critical_values_are_exact():
+    """A line exceeds t with probability E[exp(-t^2 m^2 / 2)], m the mean of four Rayleigh
+    variables, whose density is a convolution of theirs.
+    """
+    step = 1e-3
+    amplitude = np.arange(0, 40, step) + step / 2
+    rayleigh = amplitude * np.exp(-(amplitude**2) / 2)
+    n_values = 4 * len(amplitude)
+    density = np.fft.irfft((np.fft.rfft(rayleigh, n_values) * step) ** 4, n_values) / step
+    mean = (np.arange(n_values) + 2) * step / 4
+    for level, threshold in SNR_THRESHOLDS.items():
+        exceeded = (np.exp(-((threshold * mean) ** 2) / 2) * density).sum() * step
+        assert exceeded == pytest.approx(level, rel=0.01)
+
+
+def test_nothing_is_infinite_where_everything_is_zero():
+    zero, none = torch.zeros(3), torch.zeros(0, 3)
+    for neighbours in (none, torch.zeros(4, 3)):
+        assert statistics.snr(zero, neighbours, zero).tolist() == [0, 0, 0]
+        assert statistics.zscore(zero, neighbours, zero).tolist() == [0, 0, 0]
+    floor = torch.tensor(0.5)
+    assert statistics.zscore(torch.ones(3), none, floor).tolist() == [2, 2, 2]
+    assert statistics.decibels(zero).tolist() == [-60, -60, -60]
+    assert statistics.variance_share(zero, zero, zero).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"), [("mean", 2.5), ("sum", 10), ("max", 4), ("energy", 30**0.5)]
+)
+def test_reductions(reduction, expected):
+    values = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+    assert statistics.reduce(values, reduction).item() == pytest.approx(expected)

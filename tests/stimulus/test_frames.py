@@ -1,0 +1,123 @@
+import math
+
+import pytest
+import torch
+from torchvision.transforms.functional import normalize
+
+from captum_ssvep import TaggingDesign, black, grid, halves, tagged_sequence
+from captum_ssvep.stimulus.frames import FrameNoise, Stimulus
+
+DESIGN = TaggingDesign()
+
+
+def literal_frame(image, mask, baseline, contrasts):
+    """One pixel after another, as the formula says."""
+    frame = torch.empty_like(image)
+    for index in torch.cartesian_prod(*map(torch.arange, image.shape)).tolist():
+        place = tuple(index)
+        part = int(mask.expand_as(image)[place])
+        contrast = 1.0 if part == -1 else contrasts[part]
+        dark = baseline.expand_as(image)[place]
+        frame[place] = dark + contrast * (image[place] - dark)
+    return frame
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_frames_are_those_of_the_formula(background):
+    image = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    mask = grid(image.shape, 1, 2).clone()
+    if background:
+        mask[..., :1, :] = -1
+    baseline = torch.rand(1, 3, 1, 1, dtype=torch.float64)
+    sequence = tagged_sequence(image, DESIGN, mask, baseline)
+    assert sequence.shape == (240, 2, 3, 4, 5)
+    for moment in (0, 7, 100):
+        expected = literal_frame(image, mask, baseline, DESIGN.contrasts[moment])
+        torch.testing.assert_close(sequence[moment], expected)
+
+
+def test_the_untagged_background_stays_at_full_contrast():
+    image = torch.rand(1, 3, 4, 4)
+    mask = torch.tensor([0, -1, -1, 1])
+    dim = TaggingDesign(contrast=(0.0, 0.5))
+    sequence = tagged_sequence(image, dim, mask, 0.3)
+    torch.testing.assert_close(
+        sequence[..., 1:3], image[..., 1:3].expand(240, 1, 3, 4, 2), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_each_example_may_have_its_own_mask():
+    image = torch.rand(2, 1, 2, 2)
+    mask = torch.tensor([[0, 1], [1, 0]]).reshape(2, 1, 1, 2)
+    sequence = tagged_sequence(image, DESIGN, mask)
+    first = torch.as_tensor(DESIGN.contrasts[9], dtype=torch.float32)
+    torch.testing.assert_close(sequence[9, 0, 0, 0], image[0, 0, 0] * first)
+    torch.testing.assert_close(sequence[9, 1, 0, 0], image[1, 0, 0] * first.flip(0))
+
+
+def test_inputs_of_a_tuple_share_the_tags():
+    inputs = (torch.ones(2, 3), torch.ones(2, 4, 5))
+    masks = (torch.tensor([0]), torch.tensor([1]))
+    left, right = tagged_sequence(inputs, DESIGN, masks, (0.0, 0.0))
+    contrasts = torch.as_tensor(DESIGN.contrasts, dtype=torch.float32)
+    torch.testing.assert_close(left, contrasts[:, :1, None].expand(240, 2, 3))
+    torch.testing.assert_close(right, contrasts[:, 1:, None, None].expand(240, 2, 4, 5))
+
+
+def test_black_is_what_normalisation_makes_of_black():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    expected = normalize(torch.zeros(1, 3, 2, 2), mean, std)
+    torch.testing.assert_close(black(mean, std).expand(1, 3, 2, 2), expected)
+
+
+def test_masks_divide_as_they_say():
+    assert halves((1, 3, 4, 6), dim=2).flatten().tolist() == [0, 0, 1, 1]
+    assert halves((1, 5)).tolist() == [[0, 0, 1, 1, 1]]
+    mask = grid((1, 3, 7, 5), 3, 2)
+    assert mask.shape == (1, 1, 7, 5)
+    assert mask.unique().tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_frames_keep_the_dtype(dtype):
+    assert tagged_sequence(torch.ones(1, 4, dtype=dtype)).dtype == dtype
+
+
+def test_noise_depends_on_the_image_and_the_seed_and_not_on_the_batch():
+    images = torch.rand(3, 1, 4, 4)
+
+    def noise(inputs, seed=0, chunks=(3, 2)):
+        source = FrameNoise((inputs,), 0.1, seed)
+        parts = []
+        for n_frames in chunks:
+            frames = torch.zeros(n_frames * len(inputs), 1, 4, 4)
+            source.add_to((frames,))
+            parts.append(frames.reshape(n_frames, len(inputs), 1, 4, 4))
+        return torch.cat(parts)
+
+    together = noise(images)
+    assert together.std().item() == pytest.approx(0.1, rel=0.15)
+    assert torch.equal(together[:, 1:2], noise(images[1:2]))
+    assert torch.equal(together, noise(images, chunks=(1, 4)))
+    assert not torch.equal(together, noise(images, seed=1))
+    assert not torch.equal(together[:, 0], together[:, 1])
+    assert not torch.equal(together[0], together[1])
+    # The second of two inputs counts as well.
+    frames = [torch.zeros(3, 1, 4, 4) for _ in range(4)]
+    for second, (first_frames, second_frames) in ((images, frames[:2]), (images + 1, frames[2:])):
+        FrameNoise((images, second), 0.1, 0).add_to((first_frames, second_frames))
+    assert not torch.equal(frames[0], frames[2])
+
+
+def test_building_a_stimulus_leaves_the_inputs_alone():
+    image = torch.rand(1, 3, 4, 4)
+    before = image.clone()
+    stimulus = Stimulus.build(image, DESIGN, None, None)
+    (frames,) = stimulus.frames(DESIGN.contrasts[:2])
+    FrameNoise((image,), 1.0, 0).add_to((frames,))
+    assert torch.equal(image, before)
+
+
+def test_phases_shift_the_contrast():
+    shifted = TaggingDesign(phases=(math.pi / 2, 0.0))
+    assert shifted.contrasts[0].tolist() == pytest.approx([1.0, 0.75])
