@@ -25,7 +25,15 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, black, grid
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    black,
+    choose_design,
+    tiles,
+)
 from captum_ssvep.design.base import Design
 from captum_ssvep.design.collisions import collision_free_bins
 
@@ -63,12 +71,12 @@ def lattices(n_parts: int, orders: Iterable[int]) -> dict[str, Design]:
 
 def in_time(n_parts: int, orders: Iterable[int]) -> dict[str, Design]:
     """Records that are collision-free to each of some orders."""
-    return {f"tags to order {m}": TaggingDesign.for_parts(n_parts, m, "time") for m in orders}
+    return {f"tags to order {m}": choose_design(n_parts, m, "time") for m in orders}
 
 
 def grids(n_parts: int, nodes: Iterable[int]) -> dict[str, Design]:
     """Chebyshev grids of each of some numbers of nodes per part."""
-    return {f"grid, {n} nodes": TaggingDesign.grid(n_parts, n) for n in nodes}
+    return {f"grid, {n} nodes": ChebyshevGrid(n_parts, n) for n in nodes}
 
 
 NAMED: dict[str, Design] = {
@@ -113,9 +121,9 @@ class Scene:
     def __init__(self, model: nn.Module, n_parts: int) -> None:
         n_images, rows, columns, nodes = SCENES[n_parts]
         self.images = load_test_images(n_images)[0]
-        self.mask = grid(self.images.shape, rows, columns)
+        self.mask = tiles(self.images.shape, rows, columns)
         self.tagging = FrequencyTaggingAttribution(model, LAYERS)
-        self.truth = self.spectra(TaggingDesign.grid(n_parts, nodes))
+        self.truth = self.spectra(ChebyshevGrid(n_parts, nodes))
         self.errors = cache(self._errors)
 
     def spectra(self, design: Design, estimate_error: bool = False) -> list[TaggedSpectrum]:
@@ -239,7 +247,7 @@ def print_calibration(model: nn.Module, scenes: dict[int, Scene]) -> None:
 
 def print_half_precision(scene: Scene) -> None:
     """What bfloat16 adds to the error of a grid."""
-    design = TaggingDesign.grid(2, 5)
+    design = ChebyshevGrid(2, 5)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = scene.spectra(design)
     errors = errors_by_order(rounded, scene.spectra(design))

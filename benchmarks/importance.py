@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     FrequencyTunnel,
     NeuronScores,
@@ -187,7 +188,7 @@ def tunnelled(case: Case) -> Iterator[tuple[str, Scores]]:
     scores = score(case.data)
     for group in GROUPS:
         yield f"tagged relevance, {group}", scores.at(group)
-    grid = score(case.data, design=TaggingDesign.grid())
+    grid = score(case.data, design=ChebyshevGrid())
     yield "  intermodulations, 5 x 5 grid", grid.at("intermodulations")
     coefficients = score(case.data, statistic="coefficient")
     yield (

@@ -1,7 +1,7 @@
 """Figures 4 and 5 of Böge et al. (arXiv 2411.10084) on the network and the data that they used.
 
 ResNet-32 on 100 CIFAR-10 test images; the filters of all 31 convolutions (means over space), halves
-at 6 and 7.5 Hz, 240 frames at 120 Hz. What an SNR means depends on what the neighbouring bins
+at 6 and 7.5 Hz, 240 frames at 120 Hz. What an SNR means depends on what the neighboring bins
 hold, which the paper leaves open. Three settings:
 
 - no noise: these bins are empty by construction, and the rounding floor takes their place;
@@ -9,7 +9,7 @@ hold, which the paper leaves open. Three settings:
   about 1, new for every frame; the one setting in which thresholds are those of EEG. How many
   filters pass depends on it: with 0.05 almost all do;
 - leaky sampling: 240 frames over two seconds with both ends, as `numpy.linspace` has them, so that
-  tags make no whole cycles and leak into their neighbours.
+  tags make no whole cycles and leak into their neighbors.
 
 A filter counts as important where its mean SNR over images exceeds 2.33 (without noise 1, the
 floor). Writes fig4_*.png, fig5.png, counts.json and the scores. Two minutes.

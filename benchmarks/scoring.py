@@ -22,7 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, layers_of, score_neurons
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggingDesign,
+    layers_of,
+    score_neurons,
+)
 from captum_ssvep.design.base import Design
 from captum_ssvep.spectrum.plan import SpectrumPlan
 from captum_ssvep.stimulus.frames import Stimulus
@@ -31,7 +37,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tutorials"))
 from cifar import CifarResNet
 
 N_IMAGES, BATCH, FRAMES_PER_PASS = 100, 32, 16
-DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": TaggingDesign(), "5 x 5 grid": TaggingDesign.grid()}
+DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": TaggingDesign(), "5 x 5 grid": ChebyshevGrid()}
 
 
 class Noise(Dataset[Tensor]):
@@ -87,7 +93,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = CifarResNet(32).eval()
     if options.child:
-        score(model, TaggingDesign.grid(), options.child)
+        score(model, ChebyshevGrid(), options.child)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
     for name, design in DESIGNS.items():

@@ -27,11 +27,11 @@ import torchvision
 from captum.attr import LayerActivation
 from torch import Tensor, nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, tagged_sequence
+from captum_ssvep import ChebyshevGrid, FrequencyTaggingAttribution, TaggingDesign, tagged_sequence
 from captum_ssvep.design.base import Design
 
 PAPER = TaggingDesign()
-DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": PAPER, "5 x 5 grid": TaggingDesign.grid()}
+DESIGNS: dict[str, Design] = {"6 / 7.5 Hz": PAPER, "5 x 5 grid": ChebyshevGrid()}
 BATCH = 16
 # Children of ResNet-18 to run for a layer.
 STEMS = {"layer4": 8, "layer1": 5}

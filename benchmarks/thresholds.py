@@ -1,7 +1,7 @@
 """What chance makes of SNR and z-score: critical values in white noise, for the windows in use.
 
 Forty million lines of simulated Gaussian noise for each window; MNE's ratio of powers beside its
-exact quantile, that of F(2, 2 K) with K neighbours. Z-scores exceed the quantiles of a normal
+exact quantile, that of F(2, 2 K) with K neighbors. Z-scores exceed the quantiles of a normal
 distribution far more often than these promise. Three minutes.
 
     python benchmarks/thresholds.py
@@ -15,7 +15,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from captum_ssvep.spectrum.statistics import neighbour_ratio, zscore
+from captum_ssvep.spectrum.statistics import neighbor_ratio, zscore
 
 LEVELS = (0.05, 0.01, 0.001)
 N_SAMPLES, N_RUNS = 2**21, 40
@@ -46,15 +46,15 @@ def critical_values(statistic: Callable[[Tensor], Tensor]) -> list[float]:
 
 def ratio(amplitude: Tensor, exponent: int, n_neighbors: int, n_skip: int) -> Tensor:
     """SNR of every bin."""
-    return neighbour_ratio(amplitude**exponent, n_neighbors, n_skip)
+    return neighbor_ratio(amplitude**exponent, n_neighbors, n_skip)
 
 
 def standardised(amplitude: Tensor, n_neighbors: int, n_skip: int) -> Tensor:
-    """Z-score of every bin that has all of its neighbours."""
+    """Z-score of every bin that has all of its neighbors."""
     reach = n_neighbors + n_skip
     windows = amplitude.unfold(0, 2 * reach + 1, 1).T
-    neighbours = torch.cat([windows[:n_neighbors], windows[-n_neighbors:]])
-    return zscore(windows[reach], neighbours, torch.zeros(1, dtype=amplitude.dtype))
+    neighbors = torch.cat([windows[:n_neighbors], windows[-n_neighbors:]])
+    return zscore(windows[reach], neighbors, torch.zeros(1, dtype=amplitude.dtype))
 
 
 def print_row(name: str, values: Iterable[float]) -> None:

@@ -17,10 +17,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign
+from captum_ssvep import ChebyshevGrid, FrequencyTaggingAttribution
 
 LAYERS = {"resnet18": "layer4", "resnet50": "layer4", "vit_b_16": "encoder.layers.encoder_layer_11"}
-DESIGN = TaggingDesign.grid()
+DESIGN = ChebyshevGrid()
 
 
 def pool(activations: Tensor) -> Tensor:

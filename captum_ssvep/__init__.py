@@ -1,43 +1,49 @@
 """Frequency tagging (SSVEP) for neural networks, as a Captum layer method."""
 
-from .attr.interop import as_explanation, to_inputs, top_neurons
-from .attr.tagging import FrequencyTaggingAttribution
-from .attr.tunnel import FrequencyTunnel
-from .design.components import Component
-from .design.tags import TaggingDesign
-from .evaluation.agreement import rank_agreement
-from .evaluation.damage import ablation_damage, interaction_damage, margin_of
-from .model.recorder import layers_of
-from .model.silence import ablated, keep_only
-from .scores.result import NeuronScores
-from .scores.sweep import score_neurons
-from .spectrum.tagged import TaggedSpectrum
-from .stimulus.frames import black, grid, halves, tagged_sequence
-from .visualization import to_map
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import attr, demo, design, evaluation, model, scores, spectrum, stimulus, visualization
+    from .attr import *
+    from .design import *
+    from .evaluation import *
+    from .model import *
+    from .scores import *
+    from .spectrum import *
+    from .stimulus import *
+    from .visualization import to_map
 
 __version__ = "0.1.0"
 
+# From the lowest, as they import each other.
+_ROOMS = (
+    "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "visualization",
+    "demo",
+)  # fmt: skip
+
+# The rooms, and of what is in them what most people need.
 __all__ = [
-    "Component",
-    "FrequencyTaggingAttribution",
-    "FrequencyTunnel",
-    "NeuronScores",
-    "TaggedSpectrum",
-    "TaggingDesign",
-    "ablated",
-    "ablation_damage",
-    "as_explanation",
-    "black",
-    "grid",
-    "halves",
-    "interaction_damage",
-    "keep_only",
-    "layers_of",
-    "margin_of",
-    "rank_agreement",
-    "score_neurons",
-    "tagged_sequence",
-    "to_inputs",
-    "to_map",
-    "top_neurons",
-]
+    "ChebyshevGrid", "Component", "Design", "FrequencyTaggingAttribution", "FrequencyTunnel",
+    "NeuronScores", "TaggedSpectrum", "TaggingDesign", "ablated", "ablation_damage",
+    "as_explanation", "attr", "black", "choose_design", "demo", "design", "disc", "evaluation",
+    "halves", "interaction_damage", "keep_only", "layers_of", "margin_of", "model",
+    "rank_agreement", "ring", "score_neurons", "scores", "sectors", "spectrum", "stimulus",
+    "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons", "visualization",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a room when it is first used: `captum-ssvep --help` then does without torch."""
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name in __all__:
+        for room in _ROOMS:
+            module = import_module(f".{room}", __name__)
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,30 +1,19 @@
-"""The one place that touches Captum's private modules, with the types Captum does not ship."""
+"""The one place that uses private names of torch, and the types that Captum does not ship."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
-from captum._utils.common import (
-    _expand_additional_forward_args,
-    _expand_target,
-    _format_additional_forward_args,
-    _run_forward,
-)
-from captum._utils.gradient import _gather_distributed_tensors
-from captum.attr._utils.attribution import GradientAttribution
+import torch
 from captum.log import log_usage as _log_usage
-from torch import Tensor, device
-
-__all__ = [
-    "GradientAttribution",
-    "expand_forward_args",
-    "expand_target",
-    "format_forward_args",
-    "gather_devices",
-    "log_usage",
-    "run_forward",
-]
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.hooks import RemovableHandle
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,32 +26,49 @@ class _LogUsage(Protocol):
 log_usage = cast(_LogUsage, _log_usage)
 
 
-def format_forward_args(additional_forward_args: object) -> tuple[Any, ...]:
-    """Additional arguments of the forward function as a tuple."""
-    return _format_additional_forward_args(additional_forward_args) or ()
+def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
+    """The buffers of a module itself, to read and to write, with those that are None."""
+    return module._buffers
 
 
-def expand_forward_args(forward_args: tuple[Any, ...], n_frames: int) -> tuple[Any, ...]:
-    """Repeat the tensors among the arguments along their batch dimension, once per frame."""
-    return cast(tuple[Any, ...], _expand_additional_forward_args(forward_args, n_frames))
+def is_replica(module: nn.Module) -> bool:
+    """Whether DataParallel made the module for one pass on another device."""
+    return bool(getattr(module, "_is_replica", False))
 
 
-def expand_target(target: Any, n_frames: int) -> Any:
-    """Repeat a target with one entry per example, once per frame."""
-    return _expand_target(target, n_frames)
+def inside_compiled(module: nn.Module) -> nn.Module | None:
+    """The module that ``torch.compile`` wrapped, None for a plain one."""
+    inner = getattr(module, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else None
 
 
-def run_forward(
-    forward_func: Callable[..., Any], inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...]
-) -> None:
-    """Call the forward function as Captum does."""
-    _run_forward(forward_func, inputs, additional_forward_args=forward_args)
+def plain_name(name: str) -> str:
+    """The name of a layer without what ``torch.compile`` puts into it."""
+    return name.replace("_orig_mod.", "")
 
 
-def gather_devices(
-    saved: dict[device, tuple[Tensor, ...]], device_ids: list[int] | None
-) -> tuple[Tensor, ...]:
-    """Join along the batch what the replicas of a layer gave, in the order of the devices."""
-    if len(saved) == 1:
-        return next(iter(saved.values()))
-    return tuple(_gather_distributed_tensors(saved, device_ids))
+def run_last(module: nn.Module, hook: RemovableHandle) -> None:
+    """Move a forward hook of a module behind those that were registered later."""
+    cast(OrderedDict[int, Any], module._forward_hooks).move_to_end(hook.id)
+
+
+def times_written(tensor: Tensor) -> int:
+    """How often a tensor was changed in place."""
+    return tensor._version
+
+
+def copies(value: Any) -> Any:
+    """The same nested tuples, lists and dictionaries, with copies of all tensors."""
+    return tree_map_only(Tensor, torch.clone, value)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled code as plain Python: graphs made earlier know nothing of our hooks."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # Compiled modules warn of global hooks. Ours may fire twice.
+        warnings.filterwarnings("ignore", message=".*when there are global hooks")
+        yield

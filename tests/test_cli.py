@@ -9,7 +9,7 @@ import torchvision
 from PIL import Image
 
 from captum_ssvep import TaggedSpectrum
-from captum_ssvep.__main__ import main
+from captum_ssvep.cli import main
 from captum_ssvep.demo import digits
 
 WRITTEN = {"spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png", "contrast.png"}

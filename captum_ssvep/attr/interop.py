@@ -10,17 +10,18 @@ import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor
 
+from .._checks import example_index
+from ..model.channels import Layout, channel_maps
 from ..spectrum import statistics
-from ..visualization.maps import Layout, channel_maps, guess_layout
 
 
-def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...]]:
+def top_neurons(result: Tensor, k: int, example: int | None = None) -> list[tuple[int, ...]]:
     """The neurons of a layer that a result puts first, as Captum's neuron methods select them.
 
     Args:
         result (Tensor): One number per neuron, shape ``(N, *neuron)``.
         k (int): How many.
-        example (int, optional): Index in the batch. Default: 0
+        example (int, optional): Which image of the batch; not needed for a batch of one.
 
     Returns:
         list[tuple[int, ...]]: Indices behind the batch dimension, the largest value first: a
@@ -41,12 +42,13 @@ def top_neurons(result: Tensor, k: int, example: int = 0) -> list[tuple[int, ...
             f"Expected `result` to be the tensor of one layer, but got {type(result).__name__}; "
             "pick the layer, as in `result[0]`"
         )
-    if result.dim() < 2 or not 1 <= k <= result[example].numel():
+    row = example_index(example, len(result))
+    if result.dim() < 2 or not 1 <= k <= result[row].numel():
         raise ValueError(
             "Expected `result` of shape (N, *neuron) and `k` between 1 and the number of neurons, "
             f"but got {tuple(result.shape)} and {k}"
         )
-    values = result[example]
+    values = result[row]
     places = values.flatten().argsort(descending=True, stable=True)[:k]
     indices = torch.unravel_index(places, values.shape)
     return list(zip(*(index.tolist() for index in indices), strict=True))
@@ -90,6 +92,7 @@ def to_inputs(
     result: Tensor,
     inputs: Tensor,
     reduction: statistics.Reduction = "energy",
+    *,
     layout: Layout | None = None,
 ) -> Tensor:
     """A layer's result as a map of the input's shape, as ``captum.metrics.infidelity`` takes it.
@@ -98,7 +101,7 @@ def to_inputs(
         result (Tensor): Shape as for `to_map`: convolutional, channels last or tokens.
         inputs (Tensor): Images, shape ``(N, channels, height, width)``.
         reduction (str, optional): How the layer's channels combine. Default: ``"energy"``
-        layout (str, optional): As in `to_map`. Default: None, as `guess_layout` says.
+        layout (str): As in `to_map`.
 
     Returns:
         Tensor: Shape of ``inputs``, the same for every channel of the input; bilinearly enlarged.
@@ -109,7 +112,8 @@ def to_inputs(
     Examples::
 
         >>> import torch
-        >>> to_inputs(torch.rand(2, 8, 4, 4), torch.rand(2, 3, 16, 16)).shape
+        >>> maps = torch.rand(2, 8, 4, 4)
+        >>> to_inputs(maps, torch.rand(2, 3, 16, 16), layout="channels_first").shape
         torch.Size([2, 3, 16, 16])
     """
     if inputs.dim() != 4 or len(inputs) != len(result):
@@ -118,7 +122,7 @@ def to_inputs(
             f"the result's {len(result)}, but got {tuple(inputs.shape)}"
         )
     size = (inputs.shape[2], inputs.shape[3])
-    maps = channel_maps(result, layout or guess_layout(result), size)
+    maps = channel_maps(result, layout, size)
     combined = statistics.reduce(maps.movedim(1, 0), reduction)[:, None]
     enlarged = F.interpolate(combined, size, mode="bilinear", align_corners=False)
     return enlarged.expand(inputs.shape).contiguous()

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 from captum.attr import LayerAttribution
-from torch import Tensor
+from torch import Tensor, nn
 
-from .._compat import expand_forward_args, format_forward_args, log_usage
+from .._compat import log_usage
+from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
 from ..design.base import ComponentSelection, Design
-from ..model.recorder import ForwardFunction, Layer, LayerRecorder, Receiver
+from ..model.forward import format_forward_args, repeat_forward_args
+from ..model.recorder import LayerRecorder, Receiver
 from ..spectrum.plan import SpectrumPlan, validate_statistic
-from ..spectrum.run import (
-    LayerResult,
-    PassSize,
-    Pooling,
-    frames_that_fit,
-    pooling_function,
-    reduce_spectra,
-    stream_spectra,
-)
-from ..spectrum.statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
-from ..stimulus.frames import Baselines, FeatureMask, Inputs, Stimulus
+from ..spectrum.run import PassSize, Pooling, Source, frames_that_fit, stream_spectra
+from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
+from ..spectrum.tagged import TaggedSpectrum
+from ..stimulus.frames import Stimulus
+from .arranged import reduce_spectra
+
+# What `attribute` and `spectrum` return: of one layer, or a list of several layers'.
+Attributions = TypeVar("Attributions", bound=Tensor | list[Tensor])
+Spectra = TypeVar("Spectra", bound=TaggedSpectrum | list[TaggedSpectrum])
 
 
-class FrequencyTaggingAttribution(LayerAttribution):
+class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectra]):
     r"""Steady-state response of every neuron of a layer to flickering parts of the input.
 
-    Each part of the input flickers at its own frequency; the spectrum of a neuron tells
-    what it owes to which part (harmonics ``n f1``, ``n f2``) and to their non-linear combination
-    (intermodulations ``n1 f1 + n2 f2``). After Böge, Gunindi, Aptoula, Alp and Ozkan, "Adapting the
-    Biological SSVEP Response to Artificial Neural Networks", arXiv 2411.10084.
+    Each part of the input flickers at its own frequency; the spectrum of a neuron
+    says what it owes to which part (harmonics ``n f1``, ``n f2``) and to their non-linear
+    combination (intermodulations ``n1 f1 + n2 f2``). After Böge, Gunindi, Aptoula, Alp
+    and Ozkan, "Adapting the Biological SSVEP Response to Artificial Neural Networks", arXiv
+    2411.10084.
 
     Args:
         forward_func (callable): The model, or any function that runs it.
@@ -39,6 +40,9 @@ class FrequencyTaggingAttribution(LayerAttribution):
             in ``model.named_modules()``, or several, read in one pass.
         device_ids (list[int], optional): Order of the devices, for a function that applies a
             DataParallel model. Default: None
+
+    To a type checker a layer gives one tensor and one spectrum, and a list of layers a list. A
+    layer with several tensors gives tuples of them, which takes a ``typing.cast``.
 
     Examples::
 
@@ -53,10 +57,26 @@ class FrequencyTaggingAttribution(LayerAttribution):
         torch.Size([1, 4])
     """
 
+    @overload
+    def __init__(
+        self: FrequencyTaggingAttribution[Tensor, TaggedSpectrum],
+        forward_func: ForwardFunction,
+        layer: Layer | None,
+        device_ids: list[int] | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: FrequencyTaggingAttribution[list[Tensor], list[TaggedSpectrum]],
+        forward_func: ForwardFunction,
+        layer: list[Layer] | list[str] | list[nn.Module],
+        device_ids: list[int] | None = None,
+    ) -> None: ...
+
     def __init__(
         self,
         forward_func: ForwardFunction,
-        layer: Layer | list[Layer] | None,
+        layer: Layer | list[Layer] | list[str] | list[nn.Module] | None,
         device_ids: list[int] | None = None,
     ) -> None:
         super().__init__(forward_func, layer, device_ids)
@@ -91,7 +111,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
-    ) -> LayerResult:
+    ) -> Attributions:
         r"""One number per neuron: how strongly it answers the tags.
 
         Args:
@@ -114,11 +134,12 @@ class FrequencyTaggingAttribution(LayerAttribution):
             internal_batch_size (int, optional): Most rows in one forward pass; also splits the
                 examples. Default: None
             show_progress (bool, optional): Progress bar over forward passes. Default: False
-            design (Design, optional): A `TaggingDesign`, or `TaggingDesign.grid`, which needs fewer
+            design (Design, optional): A `TaggingDesign`, or a `ChebyshevGrid`, which needs fewer
                 frames. Default: the paper's tags, 6 and 7.5 Hz in 240 frames at 120 Hz.
             components (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
-                ``"harmonics"``, ``"intermodulations"``, ``"all"`` (these to order 4), or integer
-                tuples: (1, 1) is f1 + f2. Default: ``"fundamentals"``
+                ``"harmonics"``, ``"intermodulations"``, ``"all"`` (to the order that the design
+                resolves, `Design.default_order`), or integer tuples: (1, 1) is f1 + f2.
+                Default: ``"fundamentals"``
             statistic (str, optional): ``"snr"``, ``"snr_db"``, ``"amplitude"``,
                 ``"coefficient"`` (signed), ``"baseline_corrected"``, ``"zscore"`` or
                 ``"variance_share"``; see `statistics`. Default: ``"snr"``
@@ -153,7 +174,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
         """
         validate_choices(statistic, reduction)
         validate_statistic(statistic, design)
-        spectra = self.spectrum(
+        spectra: Any = self.spectrum(
             inputs,
             baselines,
             target,
@@ -165,11 +186,11 @@ class FrequencyTaggingAttribution(LayerAttribution):
             show_progress,
             design=design,
             components=components,
-            n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
+            n_neighbors=n_neighbors if STATISTICS[statistic].reads_neighbors else 0,
             noise_std=noise_std,
             seed=seed,
         )
-        return reduce_spectra(spectra, components, statistic, reduction)
+        return cast(Attributions, reduce_spectra(spectra, components, statistic, reduction))
 
     @torch.no_grad()
     def spectrum(
@@ -186,26 +207,29 @@ class FrequencyTaggingAttribution(LayerAttribution):
         *,
         design: Design | None = None,
         components: ComponentSelection = "all",
-        max_order: int = 4,
+        max_order: int | None = None,
         pooling: Pooling = None,
+        channel_dim: int | None = None,
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
         estimate_error: bool = False,
-    ) -> LayerResult:
+    ) -> Spectra:
         r"""Everything the neurons answer: lines, amplitudes, signs, shares of the variance.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
                 ``design``, ``noise_std`` and ``seed``, are as in `attribute`.
-            n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbours out. Default: 2
+            n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbors out. Default: 2
             components (str or sequence of tuple[int, ...], optional): As in `attribute`.
                 Default: ``"all"``
-            max_order (int, optional): Highest order of a group of components. Default: 4
-            pooling (str or callable, optional): ``"channel"`` averages each channel (dimension 1)
-                over space before the Fourier sums; a function maps the activations to any tensor
-                with the batch first, as for the tokens of a ViT ``lambda x: x.mean(1)``.
-                Default: None
+            max_order (int, optional): Highest order of a group of components. Default: None, the
+                highest that the design resolves (4 for the default design), at most 8.
+            pooling (str or callable, optional): ``"channel"`` averages each channel over space or
+                tokens before the Fourier sums; a function maps the activations to any tensor with
+                the batch first. Default: None
+            channel_dim (int, optional): Dimension of the channels in what the layer gives. Needed
+                only where no module of the network says it. Default: None
             estimate_error (bool, optional): Estimate by how much components of higher order falsify
                 these, for `TaggedSpectrum.error`. Runs further frames: for a grid those of the grid
                 with one more node per part (61 instead of 25 for 5 x 5), in time those of other
@@ -230,7 +254,6 @@ class FrequencyTaggingAttribution(LayerAttribution):
         plan = SpectrumPlan.build(
             design, components, max_order, n_neighbors, noise_std, estimate_error
         )
-        pool = pooling_function(pooling)
         stimulus = Stimulus.build(inputs, plan.design, feature_mask, baselines)
         size = PassSize.within(
             stimulus.n_examples,
@@ -244,6 +267,7 @@ class FrequencyTaggingAttribution(LayerAttribution):
             self.layer if isinstance(self.layer, list) else [self.layer],
             layer_inputs=attribute_to_layer_input,
             device_ids=self.device_ids,
+            channel_dim=channel_dim,
         )
 
         def record(
@@ -252,28 +276,34 @@ class FrequencyTaggingAttribution(LayerAttribution):
             block_args = tuple(
                 _examples_of(argument, rows, stimulus.n_examples) for argument in forward_args
             )
-            recorder.record(frames, expand_forward_args(block_args, n_frames), receive)
+            recorder.record(frames, repeat_forward_args(block_args, n_frames), receive)
 
         def fit() -> int:
             return frames_that_fit(
                 size.examples * recorder.bytes_per_row, stimulus.inputs[0].device
             )
 
+        source = Source(
+            record,
+            "activations of layer",
+            recorder.names,
+            recorder.layers,
+            dims=recorder.dims,
+            fit=fit if perturbations_per_eval is None else None,
+        )
         with recorder:
             results = stream_spectra(
                 plan,
                 stimulus,
-                record,
+                source,
                 size,
-                fit=fit if perturbations_per_eval is None else None,
-                describe=lambda index: f"the activations of layer {recorder.names[index]}",
-                pool=pool,
+                pooling=pooling,
                 noise_std=noise_std,
                 seed=seed,
                 title=self.get_name() if show_progress else None,
             )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
-        return arranged if isinstance(self.layer, list) else arranged[0]
+        return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
 
 
 def _examples_of(argument: Any, rows: slice, n_examples: int) -> Any:

@@ -6,30 +6,23 @@ import inspect
 from typing import Any
 
 import torch
-from captum.attr import Attribution
+from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
-from .._compat import (
-    GradientAttribution,
-    expand_forward_args,
-    expand_target,
-    format_forward_args,
-    log_usage,
-)
+from .._checks import refuse_unknown_arguments
+from .._compat import log_usage
+from .._typing import Baselines, FeatureMask, Inputs
 from ..design.base import ComponentSelection, Design
+from ..model.channels import ChannelDims, watched
+from ..model.forward import format_forward_args, repeat_forward_args, repeat_target
 from ..model.recorder import Receiver, floating_tensors, validate_rows
 from ..model.untouched import undisturbed
 from ..spectrum.plan import SpectrumPlan, validate_statistic
-from ..spectrum.run import (
-    LayerResult,
-    PassSize,
-    Pooling,
-    pooling_function,
-    reduce_spectra,
-    stream_spectra,
-)
-from ..spectrum.statistics import NEIGHBOUR_STATISTICS, Reduction, Statistic, validate_choices
-from ..stimulus.frames import Baselines, FeatureMask, Inputs, Stimulus
+from ..spectrum.run import PassSize, Pooling, Source, stream_spectra
+from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
+from ..spectrum.tagged import TaggedSpectrum
+from ..stimulus.frames import Stimulus
+from .arranged import Arranged, layers_read, reduce_spectra
 
 
 class FrequencyTunnel(Attribution):
@@ -95,7 +88,7 @@ class FrequencyTunnel(Attribution):
         noise_std: float = 0.0,
         seed: int = 0,
         **kwargs: Any,
-    ) -> LayerResult:
+    ) -> Arranged[Tensor]:
         """One number per attribution: how strongly it follows the tags.
 
         Args:
@@ -131,7 +124,7 @@ class FrequencyTunnel(Attribution):
             show_progress,
             design=design,
             components=components,
-            n_neighbors=n_neighbors if statistic in NEIGHBOUR_STATISTICS else 0,
+            n_neighbors=n_neighbors if STATISTICS[statistic].reads_neighbors else 0,
             noise_std=noise_std,
             seed=seed,
             **kwargs,
@@ -149,20 +142,21 @@ class FrequencyTunnel(Attribution):
         *,
         design: Design | None = None,
         components: ComponentSelection = "all",
-        max_order: int = 4,
+        max_order: int | None = None,
         pooling: Pooling = None,
+        channel_dim: int | None = None,
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
         estimate_error: bool = False,
         **kwargs: Any,
-    ) -> LayerResult:
+    ) -> Arranged[TaggedSpectrum]:
         """The whole spectrum of the attributions.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
                 ``design``, ``noise_std``, ``seed`` and ``**kwargs``, are as in `attribute`.
-            components, max_order, pooling, n_neighbors, estimate_error: As in
+            components, max_order, pooling, channel_dim, n_neighbors, estimate_error: As in
                 `FrequencyTaggingAttribution.spectrum`.
 
         Returns:
@@ -201,14 +195,16 @@ class FrequencyTunnel(Attribution):
                 validate_rows(tensors, len(frames[0]), method.get_name())
                 receive(index, tensors)
 
-        with undisturbed():
+        names, modules = layers_read(method)
+        dims = ChannelDims(channel_dim)
+        source = Source(record, "attributions to", names, modules, dims)
+        with undisturbed(), watched(dims.see):
             results = stream_spectra(
                 plan,
                 stimulus,
-                record,
+                source,
                 PassSize.within(stimulus.n_examples, frames_per_pass, None, "frames_per_pass"),
-                describe=lambda index: f"the attributions of {method.get_name()}",
-                pool=pooling_function(pooling),
+                pooling=pooling,
                 noise_std=noise_std,
                 seed=seed,
                 title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
@@ -227,16 +223,10 @@ class FrequencyTunnel(Attribution):
                 "no neurons to tag"
             )
         parameters = inspect.signature(self.attribution_method.attribute).parameters
-        takes_any = any(
-            parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()
-        )
-        unknown = [name for name in kwargs if name not in parameters]
-        if unknown and not takes_any:
+        if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
             method = type(self.attribution_method).__name__
-            raise TypeError(
-                f"Expected arguments of {method}.attribute, but got {', '.join(unknown)}; what "
-                "flickers is `tag_mask`, and what it flickers to is `tag_baselines`"
-            )
+            hint = "what flickers is `tag_mask`, and what it flickers to is `tag_baselines`"
+            refuse_unknown_arguments(kwargs, [*parameters], f"{method}.attribute", hint)
 
 
 def expand_arguments(
@@ -267,8 +257,8 @@ def expand_arguments(
         if name in kwargs:
             expanded[name] = by_example(kwargs[name])
     if "target" in kwargs:
-        expanded["target"] = expand_target(kwargs["target"], n_frames)
+        expanded["target"] = repeat_target(kwargs["target"], n_frames)
     if kwargs.get("additional_forward_args") is not None:
         forward_args = format_forward_args(kwargs["additional_forward_args"])
-        expanded["additional_forward_args"] = expand_forward_args(forward_args, n_frames)
+        expanded["additional_forward_args"] = repeat_forward_args(forward_args, n_frames)
     return expanded

@@ -1,1 +1,1 @@
-"""What does the demonstration run?"""
+"""What does the command line run? An embedded network for digits, and any classifier."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .components import Component, ComponentGroup, enumerate_components, label
 
+# A group's name, or integer tuples.
 ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
 # A DFT bin of a record in time, or the component itself where there is no time.
 Line = int | tuple[int, ...]
+
+
+HIGHEST_DEFAULT_ORDER = 8
 
 
 class Design(ABC):
@@ -32,13 +36,19 @@ class Design(ABC):
     `ChebyshevGrid` on a grid.
     """
 
-    contrast: tuple[float, float]
+    # What `choose_design` calls designs of this class.
+    kind: ClassVar[str]
     # Whether the frames follow each other, with lines between those of the components.
-    in_time = False
+    in_time: ClassVar[bool] = False
+
+    contrast: tuple[float, float]
+    # Tag of each part in Hz, and frames per second; none without time.
+    frequencies: Sequence[float] = ()
+    sampling_rate: float | None = None
 
     @property
     def leaks(self) -> bool:
-        """Whether components spill over into neighbouring lines, which then are not empty."""
+        """Whether components spill over into neighboring lines, which then are not empty."""
         return False
 
     @property
@@ -60,6 +70,20 @@ class Design(ABC):
     @abstractmethod
     def collision_free_order(self) -> int:
         """Highest order to which every component has a line of its own."""
+
+    @property
+    def default_order(self) -> int:
+        """Order to which groups of components are read unless told otherwise.
+
+        The highest that the design resolves, so that no line counts twice, but at most 8: a long
+        record resolves thousands of components, which leave no bins for the noise.
+        """
+        return max(1, min(self.collision_free_order, HIGHEST_DEFAULT_ORDER))
+
+    @property
+    def period(self) -> int:
+        """Frames after which the stimulus repeats."""
+        return self.n_frames
 
     @abstractmethod
     def line(self, component: Sequence[int]) -> Line:
@@ -96,7 +120,7 @@ class Design(ABC):
         """Factor from a Fourier sum to the peak amplitude."""
         return (2 if self.power_share(component) == 0.5 else 1) / self.n_frames
 
-    def neighbours(
+    def neighbors(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
     ) -> tuple[int, ...]:
         """Lines around a component's that hold no component: its noise. None without time."""
@@ -114,9 +138,15 @@ class Design(ABC):
         return len(merge_equal_frames(self.contrasts, self.line_weights([]))[0])
 
     def components(
-        self, selection: ComponentSelection = "all", max_order: int = 4
+        self, selection: ComponentSelection = "all", max_order: int | None = None
     ) -> tuple[Component, ...]:
         """Resolve a group's name, or integer tuples, to components of this design.
+
+        Args:
+            selection (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
+                ``"harmonics"``, ``"intermodulations"``, ``"all"``, or integer tuples.
+                Default: ``"all"``
+            max_order (int, optional): Highest order of a group. Default: None, `default_order`
 
         Raises:
             ValueError: If the group is unknown, empty or a tuple does not have one integer per
@@ -124,7 +154,8 @@ class Design(ABC):
             TypeError: If an entry is not an integer.
         """
         if isinstance(selection, str):
-            return enumerate_components(selection, self.n_parts, max_order)
+            order = self.default_order if max_order is None else max_order
+            return enumerate_components(selection, self.n_parts, order)
         if any(isinstance(entries, int) for entries in selection):
             raise TypeError(
                 "Expected `components` to be a group's name or a sequence of integer tuples, but "
@@ -139,6 +170,14 @@ class Design(ABC):
             )
         return components
 
+    def frequency(self, component: Sequence[int]) -> float | None:
+        """Frequency of a component in Hz; None without time."""
+        return None
+
+    def line_frequency(self, line: Line) -> float | None:
+        """Frequency in Hz at which a line lies; None without time."""
+        return None
+
     def label(self, component: Sequence[int]) -> str:
         """Name of a component."""
         return label(component)
@@ -146,6 +185,18 @@ class Design(ABC):
     def title(self, component: Sequence[int]) -> str:
         """Name of a component, and its frequency if the design has any."""
         return self.label(component)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The design's kind and arguments, as JSON takes them."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Design:
+        """The design of which `to_dict` gave kind and arguments."""
+        arguments = dict(values)
+        kind = arguments.pop("kind")
+        (made,) = (design for design in Design.__subclasses__() if design.kind == kind)
+        return made(**arguments)
 
 
 def merge_equal_frames(
@@ -179,33 +230,3 @@ def merge_equal_frames(
     for values in (merged.real, merged.imag):
         values[np.abs(values) < rounding] = 0
     return contrasts[first], merged
-
-
-def finite_floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
-    """Finite floats.
-
-    Raises:
-        TypeError, ValueError: If they are not; the message calls the argument ``name``.
-    """
-    try:
-        floats = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        raise TypeError(f"Expected `{name}` to hold numbers, but got {values!r}") from None
-    if not all(map(math.isfinite, floats)):
-        raise ValueError(f"Expected `{name}` to be finite, but got {values!r}")
-    return floats
-
-
-def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
-    """The lowest and the highest contrast.
-
-    Raises:
-        TypeError, ValueError: If these are not two finite numbers in this order.
-    """
-    floats = finite_floats(values, "contrast")
-    if len(floats) != 2 or not floats[0] < floats[1]:
-        raise ValueError(
-            "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
-            f"{floats}; the default is (0.5, 1.0)"
-        )
-    return floats[0], floats[1]

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import integer
+
 ComponentGroup = Literal["fundamentals", "harmonics", "intermodulations", "all"]
 COMPONENT_GROUPS: tuple[ComponentGroup, ...] = get_args(ComponentGroup)
 
@@ -163,9 +165,8 @@ def enumerate_components(
         >>> [str(c) for c in enumerate_components("all", 2, max_order=2)]
         ['f1', 'f2', '2f1', 'f1 + f2', 'f1 - f2', '2f2']
     """
-    if max_order < 1:
-        raise ValueError(f"Expected `max_order` to be at least 1, but got {max_order}")
-    vectors = integer_vectors(n_parts, max_order).tolist()
+    max_order = integer(max_order, "max_order")
+    vectors = integer_vectors(n_parts, 1 if group == "fundamentals" else max_order).tolist()
     found = {Component(vector) for vector in vectors if any(vector)}
     found = {component for component in found if in_group(component, group)}
     if not found:

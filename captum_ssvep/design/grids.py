@@ -1,4 +1,4 @@
-"""Tensor Chebyshev grids: a design without time."""
+"""Tensor Chebyshev grids: designs without time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import ComponentSelection, Design, Line, contrast_range
+from .._checks import contrast_range, integer, one_line
+from .base import ComponentSelection, Design, Line
 from .components import Component
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ChebyshevGrid(Design):
-    r"""All combinations of a few contrasts of each part; made by `TaggingDesign.grid`.
+    r"""All combinations of a few contrasts of each part, instead of a record in time.
+
+    A network without memory answers contrasts, not time, and a grid of ``nodes ** n_parts``
+    frames samples its answers better than a flicker of as many frames: components mean the same
+    and are nearer to the truth. They reach up to the multiple ``nodes - 1`` of each part. What
+    needs time, a grid does not have: frequencies, neighboring lines, noise.
 
     The contrasts of a part are the Chebyshev nodes of the contrast range,
 
@@ -39,22 +45,21 @@ class ChebyshevGrid(Design):
     Examples::
 
         >>> grid = ChebyshevGrid()
-        >>> grid.n_frames, grid.collision_free_order
-        (25, 4)
+        >>> grid
+        ChebyshevGrid(5 x 5 contrasts from 0.5 to 1, 25 frames, collision-free to order 4)
+        >>> grid.contrasts[0].round(4).tolist()
+        [0.9878, 0.9878]
     """
+
+    kind = "grid"
 
     n_parts: int = 2
     nodes: int = 5
     contrast: tuple[float, float] = (0.5, 1.0)
 
     def __post_init__(self) -> None:
-        for name, lowest in (("n_parts", 1), ("nodes", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"Expected `{name}` to be an integer, but got {value!r}")
-            if value < lowest:
-                raise ValueError(f"Expected `{name}` of at least {lowest}, but got {value}")
-            object.__setattr__(self, name, int(value))
+        object.__setattr__(self, "n_parts", integer(self.n_parts, "n_parts"))
+        object.__setattr__(self, "nodes", integer(self.nodes, "nodes", at_least=2))
         object.__setattr__(self, "contrast", contrast_range(self.contrast))
 
     @property
@@ -77,11 +82,11 @@ class ChebyshevGrid(Design):
 
     @property
     def collision_free_order(self) -> int:
-        """Highest order to which every component can be read: one less than the nodes."""
+        """Highest order to which every component can be read, one less than the nodes."""
         return self.nodes - 1
 
     def components(
-        self, selection: ComponentSelection = "all", max_order: int = 4
+        self, selection: ComponentSelection = "all", max_order: int | None = None
     ) -> tuple[Component, ...]:
         """As `Design.components`, with multiples that the nodes tell from lower ones.
 
@@ -97,7 +102,7 @@ class ChebyshevGrid(Design):
         highest = max(abs(multiple) for component in components for multiple in component)
         raise ValueError(
             f"Expected `components` with multiples below {self.nodes}, the nodes per part of the "
-            f"grid, but got {highest}; take `TaggingDesign.grid` with nodes={highest + 1}"
+            f"grid, but got {highest}; take `ChebyshevGrid(nodes={highest + 1})`"
         )
 
     def line(self, component: Sequence[int]) -> Line:
@@ -130,6 +135,15 @@ class ChebyshevGrid(Design):
         if self.n_parts == 1:
             return f"grid of {self.nodes} nodes"
         return " x ".join([str(self.nodes)] * self.n_parts) + " grid"
+
+    def __repr__(self) -> str:
+        low, high = self.contrast
+        return one_line(
+            "ChebyshevGrid",
+            f"{' x '.join([str(self.nodes)] * self.n_parts)} contrasts from {low:g} to {high:g}",
+            f"{self.n_frames} frames",
+            f"collision-free to order {self.collision_free_order}",
+        )
 
 
 def arc_cosine(

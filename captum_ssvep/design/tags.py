@@ -12,27 +12,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import warn_user
-from .base import Design, Line, contrast_range, finite_floats
-from .coherence import CYCLE_TOLERANCE, tag_complaints
+from .._checks import contrast_range, finite_floats, integer, one_line, warn_user
+from .base import Design, Line
 from .collisions import (
     alias_turning_phases,
-    collision_free_bins,
     collision_free_order,
     collisions,
     free_bins,
 )
 from .components import Component, label
-from .grids import ChebyshevGrid, arc_cosine
+from .grids import arc_cosine
 
 Waveform = Literal["sine", "triangle"]
-DesignKind = Literal["auto", "grid", "time"]
 
-# Beyond, grids grow out of hand (`benchmarks/accuracy.py`).
-MOST_PARTS_OF_A_GRID = 4
+# Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
+CYCLE_TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaggingDesign(Design):
     r"""Tags, record and contrast range of a frequency-tagged stimulus.
 
@@ -57,7 +54,7 @@ class TaggingDesign(Design):
             often. Default: ``"sine"``
         strict (bool, optional): False turns errors about cycles, Nyquist and equal tags into
             warnings, to reproduce other people's runs: a tag is then read at its nearest bin, and
-            its SNR is that against its leakage into the neighbours. Default: True
+            its SNR is that against its leakage into the neighbors. Default: True
 
     Raises:
         ValueError: If the design cannot separate its tags; the message names the nearest that can.
@@ -72,6 +69,9 @@ class TaggingDesign(Design):
         35
     """
 
+    kind = "time"
+    in_time = True
+
     frequencies: Sequence[float] = (6.0, 7.5)
     sampling_rate: float = 120.0
     n_frames: int = 240
@@ -79,8 +79,6 @@ class TaggingDesign(Design):
     contrast: tuple[float, float] = (0.5, 1.0)
     waveform: Waveform = "sine"
     strict: bool = True
-
-    in_time = True
 
     def __post_init__(self) -> None:
         frequencies = finite_floats(self.frequencies, "frequencies")
@@ -99,13 +97,10 @@ class TaggingDesign(Design):
             warn_user(complaint)
 
     def _validate_record(self) -> None:
-        if isinstance(self.n_frames, bool) or not isinstance(self.n_frames, (int, np.integer)):
-            raise TypeError(f"Expected `n_frames` to be an integer, but got {self.n_frames!r}")
-        object.__setattr__(self, "n_frames", int(self.n_frames))
-        if self.n_frames < 3 or self.sampling_rate <= 0:
+        object.__setattr__(self, "n_frames", integer(self.n_frames, "n_frames", at_least=3))
+        if self.sampling_rate <= 0:
             raise ValueError(
-                "Expected at least 3 `n_frames` and a positive `sampling_rate`, but got "
-                f"{self.n_frames} and {self.sampling_rate:g}"
+                f"Expected `sampling_rate` to be above 0 Hz, but got {self.sampling_rate:g}"
             )
         if not self.frequencies or min(self.frequencies) <= 0:
             raise ValueError(
@@ -121,111 +116,6 @@ class TaggingDesign(Design):
             raise ValueError(
                 f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
             )
-
-    @classmethod
-    def for_parts(
-        cls,
-        n_parts: int,
-        max_order: int = 4,
-        kind: DesignKind = "auto",
-        contrast: tuple[float, float] = (0.5, 1.0),
-        waveform: Waveform = "sine",
-    ) -> Design:
-        """Choose a design for a number of parts, in which components to an order do not collide.
-
-        ``"grid"`` is `TaggingDesign.grid` with ``max_order + 1`` nodes. ``"time"`` takes a short
-        record with tags that are collision-free to ``max_order``: of two tags those whose path
-        visits the Padua points (Bos et al. 2006), of more what `lattice.collision_free_bins` finds.
-        ``"auto"`` takes the grid for up to 4 parts: with two and four it is more exact than tags
-        with as many frames, with three it is so at orders 3 and 4, and less exact at order 2.
-        For more parts, where its ``nodes ** n_parts`` frames get out of hand, and for triangle
-        waves it takes tags that are collision-free to one order above ``max_order``, since aliases
-        of the next order are what makes the highest components inexact.
-
-        In time, one period lasts a second and is shown three times, so that two bins on
-        either side of every component hold noise alone. The repeats show no new frame and cost
-        nothing.
-
-        Args:
-            n_parts (int): Number of parts.
-            max_order (int, optional): Components of up to this order can each be read. Higher
-                orders need more frames. Default: 4
-            kind (str, optional): ``"auto"``, ``"grid"`` or ``"time"``, which responses with memory,
-                noise and films of the stimulus need. Default: ``"auto"``
-            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
-            waveform (str, optional): As in the class; ``"triangle"`` only in time.
-                Default: ``"sine"``
-
-        Returns:
-            Design: A grid, or a `TaggingDesign`.
-
-        Raises:
-            ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind does not fit.
-
-        Examples::
-
-            >>> TaggingDesign.for_parts(2).n_distinct_frames
-            25
-            >>> design = TaggingDesign.for_parts(4, max_order=3, kind="time")
-            >>> design.frequencies, design.n_distinct_frames, design.collision_free_order
-            ((1.0, 6.0, 21.0, 66.0), 82, 3)
-        """
-        if n_parts < 1 or max_order < 1:
-            raise ValueError(
-                f"Expected `n_parts` and `max_order` of at least 1, but got {n_parts}, {max_order}"
-            )
-        if kind not in ("auto", "grid", "time"):
-            raise ValueError(f"Expected `kind` to be 'auto', 'grid' or 'time', but got {kind!r}")
-        if kind == "grid" and waveform != "sine":
-            raise ValueError(
-                "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
-                f"sine, but got {waveform!r}; take kind='time'"
-            )
-        fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
-        if kind == "grid" or (kind == "auto" and fits_grid):
-            return cls.grid(n_parts, max_order + 1, contrast)
-        order = max_order + (kind == "auto")
-        bins: tuple[int, ...] = (order + 1, order + 2)
-        period = 2 * math.prod(bins)
-        if n_parts != 2:
-            bins, period = collision_free_bins(n_parts, order)
-        return cls(
-            frequencies=bins,
-            sampling_rate=period,
-            n_frames=3 * period,
-            phases=math.pi / 2,
-            contrast=contrast,
-            waveform=waveform,
-        )
-
-    @staticmethod
-    def grid(
-        n_parts: int = 2, nodes: int = 5, contrast: tuple[float, float] = (0.5, 1.0)
-    ) -> ChebyshevGrid:
-        r"""All combinations of a few contrasts of each part, instead of a record in time.
-
-        A network without memory answers contrasts, not time, and a grid of ``nodes ** n_parts``
-        frames samples them better than a flicker of as many: components mean the same and are
-        nearer to the truth. They reach up to the multiple ``nodes - 1`` of each part. What needs
-        time, a grid does not have: frequencies, neighbouring lines, noise.
-
-        Args:
-            n_parts (int, optional): Number of parts. Default: 2
-            nodes (int, optional): Contrasts per part, the Chebyshev nodes of the range. Default: 5
-            contrast (tuple of float, optional): As in the class. Default: (0.5, 1.0)
-
-        Raises:
-            ValueError, TypeError: If a number is out of range or of the wrong kind.
-
-        Examples::
-
-            >>> grid = TaggingDesign.grid()
-            >>> grid.n_distinct_frames, grid.collision_free_order
-            (25, 4)
-            >>> grid.contrasts[0].round(4).tolist()
-            [0.9878, 0.9878]
-        """
-        return ChebyshevGrid(n_parts, nodes, contrast)
 
     @property
     def n_parts(self) -> int:
@@ -272,6 +162,11 @@ class TaggingDesign(Design):
     def collision_free_order(self) -> int:
         """Highest order to which every component has a line of its own."""
         return collision_free_order(self.bins, self.n_frames)
+
+    @property
+    def period(self) -> int:
+        """Frames after which all tags are back at their first phase."""
+        return self.n_frames // math.gcd(self.n_frames, *self.bins)
 
     def signed_bin(self, component: Sequence[int]) -> int:
         """Cycles of the component in the record, folded into ``(-n_frames/2, n_frames/2]``."""
@@ -353,6 +248,10 @@ class TaggingDesign(Design):
             n * (phase - math.pi / 2) for n, phase in zip(component, self._phases, strict=True)
         )
 
+    def line_frequency(self, line: Line) -> float:
+        """Frequency in Hz of a DFT line."""
+        return line * self.sampling_rate / self.n_frames  # type: ignore[operator]  # a bin, in time
+
     def label(self, component: Sequence[int]) -> str:
         """Name of the component, signed so that its frequency is positive.
 
@@ -380,6 +279,22 @@ class TaggingDesign(Design):
     def __str__(self) -> str:
         return "tags " + ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz"
 
+    def __repr__(self) -> str:
+        facts = [
+            ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz",
+            f"{self.n_frames} frames at {self.sampling_rate:g} Hz",
+            f"collision-free to order {self.collision_free_order}",
+        ]
+        if self.contrast != (0.5, 1.0):
+            facts.append(f"contrast {self.contrast[0]:g} to {self.contrast[1]:g}")
+        if any(self._phases):
+            facts.append("phases " + ", ".join(f"{phase:.4g}" for phase in self._phases))
+        if self.waveform != "sine":
+            facts.append(f"{self.waveform} wave")
+        if self.leaks:
+            facts.append("not coherent")
+        return one_line("TaggingDesign", *facts)
+
     def collisions(
         self, components: Sequence[Component]
     ) -> list[tuple[Component, Component | None]]:
@@ -399,7 +314,7 @@ class TaggingDesign(Design):
         """
         return collisions(self.bins, self.n_frames, components)
 
-    def neighbours(
+    def neighbors(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
     ) -> tuple[int, ...]:
         """Bins around a component's line that hold no component: its noise.
@@ -418,7 +333,7 @@ class TaggingDesign(Design):
 
         Examples::
 
-            >>> TaggingDesign().neighbours((1, 0))
+            >>> TaggingDesign().neighbors((1, 0))
             (10, 11, 13, 14)
         """
         line = self.bin(component)
@@ -434,3 +349,46 @@ class TaggingDesign(Design):
         split = int(np.searchsorted(free, line))
         start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
         return tuple(free[start : start + 2 * n_neighbors].tolist())
+
+
+def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames: int) -> list[str]:
+    """What keeps tags from being told apart, a sentence each, with the nearest that can be.
+
+    Args:
+        frequencies: Tags in Hz.
+        sampling_rate: Frames per second.
+        n_frames: Frames in the record.
+
+    Examples::
+
+        >>> tag_complaints((6.0, 7.5), 120.0, 240)
+        []
+        >>> tag_complaints((6.0, 6.0), 120.0, 240)[0].split("; ")[1]
+        '0.5 Hz is free'
+    """
+    resolution = sampling_rate / n_frames
+    highest = (n_frames - 1) // 2
+    complaints = []
+    for frequency in frequencies:
+        cycles = frequency / resolution
+        if cycles >= n_frames / 2:
+            complaints.append(
+                f"Expected `frequencies` to lie below the Nyquist frequency "
+                f"({sampling_rate / 2:g} Hz at {sampling_rate:g} Hz), but got "
+                f"{frequency:g} Hz; nearest: {highest * resolution:g}"
+            )
+        elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
+            nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
+            complaints.append(
+                f"Expected `frequencies` to complete whole cycles in {n_frames} frames at "
+                f"{sampling_rate:g} Hz, but {frequency:g} Hz makes {cycles:g}; nearest: "
+                + " or ".join(f"{n * resolution:g}" for n in nearest)
+            )
+    bins = {round(frequency / resolution) for frequency in frequencies}
+    if not complaints and len(bins) < len(frequencies):
+        free = next(n for n in range(1, highest + 2) if n not in bins)
+        complaints.append(
+            f"Expected `frequencies` to differ from part to part, but got {tuple(frequencies)}: "
+            f"equal tags cannot be told apart; {free * resolution:g} Hz is free"
+        )
+    return complaints

@@ -1,1 +1,16 @@
-"""Is it true?"""
+"""Is it true? Scores judged by what a network does without its filters."""
+
+from .agreement import RankAgreement, rank_agreement
+from .damage import FilterDamage, ablation_damage, interaction_damage
+from .objectives import loss, margin, margin_of
+
+__all__ = [
+    "FilterDamage",
+    "RankAgreement",
+    "ablation_damage",
+    "interaction_damage",
+    "loss",
+    "margin",
+    "margin_of",
+    "rank_agreement",
+]

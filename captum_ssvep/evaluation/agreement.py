@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from ..scores.result import NeuronScores
@@ -65,6 +64,8 @@ def rank_agreement(
 
 
 def _spearman(first: Tensor, second: Tensor) -> float:
+    from scipy import stats
+
     one, other = first.flatten().double().cpu().numpy(), second.flatten().double().cpu().numpy()
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return math.nan

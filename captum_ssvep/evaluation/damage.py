@@ -8,87 +8,28 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from .._checks import count, one_line, unknown_choice
+from .._typing import Baselines, FeatureMask, Inputs
 from ..design.tags import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
-from ..model.recorder import resolve_layer
-from ..model.silence import replayed, silenced
+from ..model.layers import resolve_layer
+from ..model.replay import replayed
+from ..model.silence import silenced
 from ..model.untouched import undisturbed
 from ..scores.data import Data, as_loader, batches_of, device_of
-from ..spectrum.statistics import unknown_choice
-from ..stimulus.frames import Baselines, FeatureMask, Inputs, Stimulus
+from ..stimulus.frames import Stimulus
 from .agreement import RankAgreement, rank_agreement
+from .objectives import Objective, loss, margin
 
-# Of outputs and labels, one number per example.
-Objective = Callable[[Tensor, Tensor], Tensor]
 DamageReading = Literal["signed", "absolute", "mean_absolute"]
 READINGS: tuple[DamageReading, ...] = get_args(DamageReading)
 
 
-def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of every example: logits ``(N, classes)`` and classes ``(N,)`` to ``(N,)``."""
-    return F.cross_entropy(outputs, labels, reduction="none")
-
-
-def margin(outputs: Tensor, labels: Tensor) -> Tensor:
-    r"""By how much the true class leads: its log-odds.
-
-    .. math:: z_y - \log \sum_{k \ne y} e^{z_k}
-
-    Other than the loss it does not level off for examples that the network is sure of.
-
-    Args:
-        outputs (Tensor): Logits, shape ``(N, classes)``.
-        labels (Tensor): True classes, shape ``(N,)``.
-
-    Returns:
-        Tensor: Shape ``(N,)``.
-
-    Examples::
-
-        >>> margin(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([0, 1]))
-        tensor([-2.,  2.])
-    """
-    true = labels[:, None]
-    others = outputs.scatter(1, true, -torch.inf)
-    return outputs.gather(1, true)[:, 0] - others.logsumexp(1)
-
-
-def margin_of(model: nn.Module) -> Callable[[Inputs, Tensor], Tensor]:
-    """The forward function ``(inputs, labels) -> margin`` of a classifier, for methods of Captum.
-
-    Layers keep the names that they have in the model.
-
-    Args:
-        model (Module): Gives logits.
-
-    Returns:
-        callable: Takes the labels as ``additional_forward_args``.
-
-    Examples::
-
-        >>> from captum.attr import LayerGradientXActivation
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
-        >>> relevance = LayerGradientXActivation(margin_of(model), model[1])
-        >>> labels = torch.tensor([0, 1])
-        >>> relevance.attribute(torch.rand(2, 4), additional_forward_args=labels).shape
-        torch.Size([2, 3])
-    """
-
-    def forward(inputs: Inputs, labels: Tensor) -> Tensor:
-        given = inputs if isinstance(inputs, tuple) else (inputs,)
-        return margin(model(*given), labels)
-
-    # Where tools look for what a function wraps; `LayerRecorder` finds names of layers by it.
-    vars(forward)["__wrapped__"] = model
-    return forward
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FilterDamage:
     """What the loss of each filter changes, image by image.
 
@@ -157,6 +98,16 @@ class FilterDamage:
         }
         return RankAgreement(by_layer, stepped_up([agreement.overall for agreement in found]))
 
+    def __repr__(self) -> str:
+        n_images = len(next(iter(self.changes.values())))
+        n_filters = sum(change.shape[1] for change in self.changes.values())
+        return one_line(
+            "FilterDamage",
+            count(n_filters, "filter"),
+            count(len(self.changes), "layer"),
+            count(n_images, "image"),
+        )
+
 
 def ablation_damage(
     model: nn.Module,
@@ -166,6 +117,7 @@ def ablation_damage(
     objective: Objective = loss,
     batch_size: int = 100,
     num_workers: int = 0,
+    channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> FilterDamage:
     """Silence one filter after the other and see what that does to the loss.
@@ -186,6 +138,8 @@ def ablation_damage(
             Default: `loss`
         batch_size (int, optional): Images at a time, of a Dataset. Default: 100
         num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
+        channel_dim (int, optional): Dimension of the filters in what the layers give, where no
+            module says it. Default: None
         show_progress (bool, optional): Progress bar over batches and layers. Default: True
 
     Returns:
@@ -210,7 +164,7 @@ def ablation_damage(
         return inputs if isinstance(inputs, tuple) else (inputs,)
 
     loader = as_loader(data, batch_size, num_workers)
-    return _damage(model, loader, layers, objective, show, [1.0], show_progress)
+    return _damage(model, loader, layers, objective, show, [1.0], channel_dim, show_progress)
 
 
 def interaction_damage(
@@ -224,6 +178,7 @@ def interaction_damage(
     objective: Objective = margin,
     batch_size: int = 100,
     num_workers: int = 0,
+    channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> FilterDamage:
     r"""By how much each filter makes two parts act together: a 2 x 2 x 2 ablation.
@@ -243,7 +198,7 @@ def interaction_damage(
         baselines (scalar, Tensor or tuple, optional): What zero contrast looks like. Default: 0
         contrast (tuple of float, optional): The low and the high contrast. Default: (0.5, 1.0)
         objective (callable, optional): As in `ablation_damage`. Default: `margin`
-        batch_size, num_workers, show_progress: As in `ablation_damage`.
+        batch_size, num_workers, channel_dim, show_progress: As in `ablation_damage`.
 
     Returns:
         FilterDamage: Interactions; `FilterDamage.mean_absolute` ranks filters by them.
@@ -260,7 +215,7 @@ def interaction_damage(
 
     loader = as_loader(data, batch_size, num_workers)
     weights = [1.0, -1.0, -1.0, 1.0]
-    return _damage(model, loader, layers, objective, show, weights, show_progress)
+    return _damage(model, loader, layers, objective, show, weights, channel_dim, show_progress)
 
 
 @torch.no_grad()
@@ -271,6 +226,7 @@ def _damage(
     objective: Objective,
     show: Callable[[Inputs], tuple[Tensor, ...]],
     weights: Sequence[float],
+    channel_dim: int | None,
     show_progress: bool,
 ) -> FilterDamage:
     """Change of a weighted sum over frames of the objective, for each filter and image."""
@@ -291,7 +247,7 @@ def _damage(
                 return values.new_tensor(weights) @ values.reshape(len(weights), -1)
 
             with undisturbed(model=model):
-                with channel_dims(model) as dims:
+                with channel_dims(model, channel_dim) as dims:
                     whole = judged()
                 for layer in layers:
                     with replayed(model, layer, judged) as output:

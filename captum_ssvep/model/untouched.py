@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import warn_user
+from .._compat import is_replica, own_buffers, uncompiled
 
 
 @contextmanager
@@ -39,10 +38,10 @@ def undisturbed(warn: bool = True, model: nn.Module | None = None) -> Iterator[N
         # Replicas live for one pass; their buffers are those of the modules in DataParallel.
         replicated = isinstance(module, nn.DataParallel)
         for part in module.modules() if replicated else [module]:
-            if part not in seen and not getattr(part, "_is_replica", False):
+            if part not in seen and not is_replica(part):
                 seen[part] = {
                     name: (buffer, None if buffer is None else buffer.clone())
-                    for name, buffer in part._buffers.items()
+                    for name, buffer in own_buffers(part).items()
                 }
 
     # An accelerator that nobody has used yet is left asleep.
@@ -69,20 +68,8 @@ def _restore_buffers(
     module: nn.Module, buffers: dict[str, tuple[Tensor | None, Tensor | None]]
 ) -> None:
     for name, (buffer, before) in buffers.items():
-        module._buffers[name] = buffer
+        own_buffers(module)[name] = buffer
         # Untouched ones are left alone: writing would break a graph that saved them.
         if buffer is not None and before is not None and not torch.equal(buffer, before):
             with torch.no_grad():
                 buffer.copy_(before)
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Run `torch.compile`d code as plain Python: graphs made earlier know nothing of our hooks."""
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        # A compiled module tells of global hooks, such as `remember`, which fire for it twice.
-        warnings.filterwarnings("ignore", message=".*when there are global hooks")
-        yield

@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import _npz as archive
+from .. import _npz
+from .._checks import count, integer, one_line
 from ..design.base import ComponentSelection, Design
 from ..design.components import Component, in_group
+from ..model.channels import Layout
 from ..spectrum.statistics import Reduction, Statistic
+from ..spectrum.tagged import NeuronKind
 from .significance import Test, benjamini_hochberg
 from .tally import Tally, pack, unpack
 
@@ -37,6 +40,9 @@ class NeuronScores:
         reduction (str): How the statistic is combined over components to a score.
         tallies (dict): For each class the `Tally` of each layer; for all images alike the one
             class is None.
+        neurons (str): What has a score: ``"channel"``, ``"neuron"`` or ``"pooled value"``.
+        layouts (dict): How each layer's output is arranged, as `to_map` takes it; None where
+            nothing says it.
     """
 
     components: tuple[Component, ...]
@@ -44,6 +50,8 @@ class NeuronScores:
     statistic: Statistic
     reduction: Reduction
     tallies: dict[int | None, dict[str, Tally]]
+    neurons: NeuronKind
+    layouts: dict[str, Layout | None]
 
     @cached_property
     def overall(self) -> dict[str, Tally]:
@@ -59,7 +67,7 @@ class NeuronScores:
         return tuple(next(iter(self.tallies.values())))
 
     @property
-    def n_examples(self) -> int:
+    def n_images(self) -> int:
         """Number of images."""
         return self.overall[self.layers[0]].score.count
 
@@ -84,13 +92,15 @@ class NeuronScores:
         return {layer: tally.coefficient.mean for layer, tally in self.overall.items()}
 
     @property
-    def examples(self) -> dict[str, Tensor]:
-        """Coefficients of every image, ``(images, components, *neuron)``, with ``keep_examples``.
+    def image_coefficients(self) -> dict[str, Tensor]:
+        """Coefficients of every image, ``(images, components, *neuron)``.
+
+        Scores hold them with ``keep_coefficients``.
 
         Raises:
             ValueError: If they were not kept.
         """
-        return {layer: tally.examples for layer, tally in self.overall.items()}
+        return {layer: tally.image_coefficients for layer, tally in self.overall.items()}
 
     @property
     def top_images(self) -> dict[str, Tensor]:
@@ -159,8 +169,8 @@ class NeuronScores:
             components (str or sequence, optional): Among those scored. Default: ``"all"``
             test (str, optional): ``"t"``: do the signed coefficients differ from zero over images,
                 by a t-test; ``"sign_flip"``: the same by permutation, for scores with
-                ``keep_examples=True``; ``"noise"``: do lines stand out from their neighbours, by
-                an F(2, 2K) test of each image (K neighbours), combined over images by Fisher's
+                ``keep_coefficients=True``; ``"noise"``: do lines stand out from their neighbors, by
+                an F(2, 2K) test of each image (K neighbors), combined over images by Fisher's
                 method. Default: ``"noise"`` for scores with noise, else ``"t"``.
 
         Returns:
@@ -252,8 +262,7 @@ class NeuronScores:
         unknown = set(layers) - set(self.layers)
         if unknown:
             raise ValueError(f"Expected a layer among {list(self.layers)}, but got {layer!r}")
-        if k < 0:
-            raise ValueError(f"Expected `k` of at least 0, but got {k}")
+        k = integer(k, "k", at_least=0)
         places = [(name, p) for name in layers for p in range(self.mean[name].numel())]
         scores = torch.cat([self.mean[name].flatten() for name in layers])
         order = scores.argsort(descending=True, stable=True)[:k].tolist()
@@ -275,7 +284,7 @@ class NeuronScores:
         """The scores over the images of both, as if the other's data followed these.
 
         For shards of a data set that were scored elsewhere, each image in one of them; indices of
-        the other's images move up by ``n_examples``.
+        the other's images move up by ``n_images``.
 
         Raises:
             ValueError: If both were not scored alike, as far as scores can tell: not by their
@@ -284,7 +293,7 @@ class NeuronScores:
         """
         if not isinstance(other, NeuronScores):
             raise TypeError(f"Expected NeuronScores to merge, but got {type(other).__name__}")
-        offset = self.n_examples
+        offset = self.n_images
         moved = {
             label: {layer: tally.moved(offset) for layer, tally in tallies.items()}
             for label, tallies in other.tallies.items()
@@ -297,7 +306,14 @@ class NeuronScores:
         Raises:
             ValueError: As `merge`.
         """
-        for name in ("components", "design", "statistic", "reduction", "layers", "_kind"):
+        for name in (
+            "components",
+            "design",
+            "statistic",
+            "reduction",
+            "layers",
+            "_kind",
+        ):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"Expected scores with the same {name.strip('_')} to merge, but got "
@@ -318,23 +334,27 @@ class NeuronScores:
         tally = next(iter(of_layers.values()))
         shapes = ", ".join(str(tuple(t.score.mean.shape)) for t in of_layers.values())
         return (
-            f"neurons of shape {shapes}, "
+            f"{self.neurons}s of shape {shapes}, "
             f"{'classes together' if None in self.tallies else 'classes apart'}, "
             f"{'with' if tally.surprise else 'without'} noise, "
-            f"{'with' if tally.images else 'without'} every example's coefficients, "
+            f"{'with' if tally.images else 'without'} every image's coefficients, "
             f"{tally.n_top} top images"
         )
 
     def __repr__(self) -> str:
         n_neurons = sum(mean.numel() for mean in self.mean.values())
-        return (
-            f"NeuronScores({self.statistic} of {n_neurons} neurons in {len(self.layers)} layers "
-            f"over {self.n_examples} images, {len(self.components)} components, {self.design})"
+        return one_line(
+            "NeuronScores",
+            f"{self.statistic} of {count(n_neurons, self.neurons)}",
+            count(len(self.layers), "layer"),
+            f"{self.design}",
+            count(len(self.components), "component"),
+            count(self.n_images, "image"),
         )
 
     def save(self, path: str | Path) -> None:
         """Write everything to an ``.npz`` file of plain arrays, whole or not at all."""
-        archive.save_arrays(path, self.to_arrays())
+        _npz.save(path, self.to_arrays())
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronScores:
@@ -343,17 +363,19 @@ class NeuronScores:
         Raises:
             ValueError: If the file is damaged, or something else.
         """
-        return cls.from_arrays(archive.load_arrays(path, {"scores"}, "`NeuronScores.save`"), path)
+        return cls.from_arrays(_npz.load(path, {"scores"}, "`NeuronScores.save`"), path)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays; what describes them is JSON in the array ``scores``."""
         about = {
             "components": self.components,
-            "design": archive.encode_design(self.design),
+            "design": self.design.to_dict(),
             "statistic": self.statistic,
             "reduction": self.reduction,
             "layers": self.layers,
             "classes": self._labels,
+            "neurons": self.neurons,
+            "layouts": self.layouts,
         }
         arrays = {"scores": np.array(json.dumps(about))}
         for number, layer in enumerate(self.layers):
@@ -391,8 +413,10 @@ class NeuronScores:
                 tallies[label][layer] = tally
         return cls(
             components=tuple(map(Component, about["components"])),
-            design=archive.decode_design(about["design"]),
+            design=Design.from_dict(about["design"]),
             statistic=about["statistic"],
             reduction=about["reduction"],
             tallies=tallies,
+            neurons=about["neurons"],
+            layouts=about["layouts"],
         )

@@ -2,7 +2,7 @@
 
 In a network without noise the spectrum of an image has no sampling error; what varies is the
 images. Their signed coefficients go to a t-test or to sign flips. With noise on the frames every
-line of every image can be tested against its neighbours.
+line of every image can be tested against its neighbors.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 Test = Literal["t", "sign_flip", "noise"]
 TESTS: tuple[Test, ...] = get_args(Test)
 
-# Critical values of the paper's SNR, an amplitude over the mean of two neighbours on each side, for
+# Critical values of the paper's SNR, an amplitude over the mean of two neighbors on each side, for
 # a single component of a single image: it exceeds them at these rates where there is but noise.
-# Exact to the digits given; the method reproduces Meigen & Bach (2000) for two neighbours.
+# Exact to the digits given; the method reproduces Meigen & Bach (2000) for two neighbors.
 SNR_THRESHOLDS = {0.05: 2.33, 0.01: 3.26, 0.001: 4.78}
 
 
-def t_test(mean: Tensor, variance: Tensor, n_examples: int) -> Tensor:
+def t_test(mean: Tensor, variance: Tensor, n_images: int) -> Tensor:
     r"""One-sample t-test, two-sided, of signed coefficients over images.
 
     .. math:: t = \bar x / \sqrt{s^2 / n} \sim t_{n - 1}
@@ -31,7 +30,7 @@ def t_test(mean: Tensor, variance: Tensor, n_examples: int) -> Tensor:
     Args:
         mean (Tensor): Mean coefficient over images, any shape.
         variance (Tensor): Their unbiased variance, likewise.
-        n_examples (int): Number of images.
+        n_images (int): Number of images.
 
     Returns:
         Tensor: p-values, float64; 1 where all coefficients are zero, or there is but one image.
@@ -41,13 +40,15 @@ def t_test(mean: Tensor, variance: Tensor, n_examples: int) -> Tensor:
         >>> t_test(torch.tensor(1.0), torch.tensor(4.0), 16)
         tensor(0.0639, dtype=torch.float64)
     """
+    from scipy import stats
+
     means = mean.double()
-    if n_examples < 2:
+    if n_images < 2:
         return torch.ones_like(means)
-    errors = (variance.double() / n_examples).sqrt()
+    errors = (variance.double() / n_images).sqrt()
     # Zero over zero has no t; it is no evidence.
     ratios = torch.where(means == 0, 0.0, means / errors)
-    return _tensor(2 * stats.t.sf(ratios.abs().numpy(), n_examples - 1))
+    return _tensor(2 * stats.t.sf(ratios.abs().numpy(), n_images - 1))
 
 
 def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0) -> Tensor:
@@ -71,6 +72,8 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
         >>> sign_flip_test(torch.tensor([[1.0, 1.0], [2.0, -2.0], [3.0, 1.0]]))
         tensor([0.2500, 1.0000], dtype=torch.float64)
     """
+    from scipy import stats
+
     if len(coefficients) < 2:
         return torch.ones(coefficients.shape[1:], dtype=torch.float64)
     values = coefficients.detach().double().cpu().numpy().reshape(len(coefficients), -1)
@@ -86,18 +89,18 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
     return _tensor(result.pvalue).reshape(coefficients.shape[1:])
 
 
-def noise_surprise(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tensor:
-    r"""How unlikely noise alone makes a line, :math:`-\ln p`, by its power against its neighbours'.
+def noise_surprise(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
+    r"""How unlikely noise alone makes a line, :math:`-\ln p`, by its power against its neighbors'.
 
-    .. math:: F = A^2 / \max(\overline{A^2_\text{neighbours}}, \text{floor}^2) \sim F_{2, 2K}, \quad
+    .. math:: F = A^2 / \max(\overline{A^2_\text{neighbors}}, \text{floor}^2) \sim F_{2, 2K}, \quad
         -\ln p = K \ln(1 + F / K)
 
-    for K neighbours (Dobie and Wilson 1996). Rounding adds to lines and not to their neighbours;
+    for K neighbors (Dobie and Wilson 1996). Rounding adds to lines and not to their neighbors;
     with noise below its floor the test would find it.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
-        neighbours (Tensor): Those of its neighbours, shape ``(K, ...)``.
+        neighbors (Tensor): Those of its neighbors, shape ``(K, ...)``.
         floor (Tensor): Amplitude that rounding alone can make, broadcastable to ``amplitude``.
 
     Returns:
@@ -110,21 +113,21 @@ def noise_surprise(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tens
         tensor(0.0625, dtype=torch.float64)
     """
     # Squares of small activations would underflow in single precision.
-    signal, noise = amplitude.double().square(), neighbours.double().square().sum(0)
-    n_neighbours = len(neighbours)
-    noise = torch.maximum(noise, n_neighbours * floor.double().square())
+    signal, noise = amplitude.double().square(), neighbors.double().square().sum(0)
+    n_neighbors = len(neighbors)
+    noise = torch.maximum(noise, n_neighbors * floor.double().square())
     ratio = torch.where(signal == 0, 0.0, signal / noise)
-    return n_neighbours * ratio.log1p()
+    return n_neighbors * ratio.log1p()
 
 
-def fisher_test(mean_surprise: Tensor, n_examples: int) -> Tensor:
+def fisher_test(mean_surprise: Tensor, n_images: int) -> Tensor:
     r"""Combine the p-values of images to one (Fisher).
 
     .. math:: -2 \sum_{i=1}^n \ln p_i \sim \chi^2_{2n}
 
     Args:
         mean_surprise (Tensor): Mean of :math:`-\ln p` over images, as of `noise_surprise`.
-        n_examples (int): Number of images, whose noise is independent.
+        n_images (int): Number of images, whose noise is independent.
 
     Returns:
         Tensor: p-values, float64.
@@ -134,7 +137,9 @@ def fisher_test(mean_surprise: Tensor, n_examples: int) -> Tensor:
         >>> fisher_test(torch.tensor(0.5).log().neg(), 1)
         tensor(0.5000, dtype=torch.float64)
     """
-    return _tensor(stats.chi2.sf(2 * n_examples * mean_surprise.double().numpy(), 2 * n_examples))
+    from scipy import stats
+
+    return _tensor(stats.chi2.sf(2 * n_images * mean_surprise.double().numpy(), 2 * n_images))
 
 
 def benjamini_hochberg(p_values: Tensor) -> Tensor:
@@ -151,6 +156,8 @@ def benjamini_hochberg(p_values: Tensor) -> Tensor:
         >>> benjamini_hochberg(torch.tensor([0.01, 0.04, 0.03]))
         tensor([0.0300, 0.0400, 0.0400], dtype=torch.float64)
     """
+    from scipy import stats
+
     flat = stats.false_discovery_control(p_values.double().numpy().ravel())
     return _tensor(flat).reshape(p_values.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -9,25 +10,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from captum.attr import LayerAttribution
 from torch import Tensor, distributed
 from tqdm.auto import tqdm
 
+from .._checks import integer, refuse_unknown_arguments
+from ..attr.arranged import Arranged, layers_read
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..attr.tunnel import FrequencyTunnel
 from ..design.base import ComponentSelection
-from ..model.recorder import layer_names, root_module
+from ..model.channels import layout_of
+from ..model.layers import root_module
 from ..spectrum.plan import validate_statistic
-from ..spectrum.run import LayerResult, Pooling
+from ..spectrum.run import Pooling
 from ..spectrum.statistics import Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
-from .checkpoint import SCALARS, Checkpoint, digest
-from .data import Batch, Data, device_of
+from .checkpoint import SCALARS, Checkpoint
+from .data import Batch, Data, Shard, device_of
 from .result import NeuronScores
-from .share import Share
 from .tally import Tally
 
-Method = FrequencyTaggingAttribution | FrequencyTunnel
+Method = FrequencyTaggingAttribution[Any, Any] | FrequencyTunnel
 # Arguments that change the speed and not the scores.
 PASS_SIZES = frozenset({"internal_batch_size", "perturbations_per_eval", "frames_per_pass"})
 
@@ -45,8 +47,9 @@ def score_neurons(
     by_class: bool = False,
     labels_as: str | None = None,
     n_top_images: int = 9,
-    keep_examples: bool = False,
+    keep_coefficients: bool = False,
     checkpoint: str | Path | None = None,
+    checkpoint_key: str = "",
     checkpoint_every: int = 10,
     show_progress: bool = True,
     **arguments: Any,
@@ -81,14 +84,17 @@ def score_neurons(
             ``"additional_forward_args"``: for a `FrequencyTunnel`. Default: None
         n_top_images (int, optional): How many of the images that drive each neuron most to
             remember. Default: 9
-        keep_examples (bool, optional): Keep the coefficients of every image, for sign-flip tests:
-            the one case in which memory grows. Default: False
+        keep_coefficients (bool, optional): Keep the coefficients of every image, for sign-flip
+            tests: the one case in which memory grows. Default: False
         checkpoint (str or Path, optional): File in which to save the scores so far, and from which
-            to go on if it exists; of finished scores it holds them, and of all images scored where
-            an error or an interrupt came. The data have to come in the same order again. What is
-            compared: all arguments; weights, buffers and plain attributes of the model (no lists or
-            tensors that modules hold otherwise); length, order and first item of the data. Process
-            r > 0 adds ``.r`` to its name. Default: None
+            to go on if it exists. Finished scores stay in it; after an error or an interrupt it
+            holds all images scored until then. The data have to come in the same order again.
+            Compared are all arguments, the layers and the weights and buffers of the model, and
+            length, order and first item of the data. Not noticed are changed code, attributes and
+            hooks of the model (so `ablated`), and changes in later items: for these there is
+            ``checkpoint_key``. Process r > 0 adds ``.r`` to the name. Default: None
+        checkpoint_key (str, optional): Any text of yours; a checkpoint with another one is refused.
+            Default: ``""``
         checkpoint_every (int, optional): Batches between two saves. Default: 10
         show_progress (bool, optional): Progress bar over images. Default: True
         **arguments (Any, optional): Further arguments of the method's ``spectrum``:
@@ -112,50 +118,49 @@ def score_neurons(
         >>> tagging = FrequencyTaggingAttribution(model, ["0", "1"])
         >>> images = TensorDataset(torch.rand(5, 3, 16, 16))
         >>> scores = score_neurons(tagging, images, show_progress=False)
-        >>> scores.layers, scores.n_examples, scores.mean["1"].shape
+        >>> scores.layers, scores.n_images, scores.mean["1"].shape
         (('0', '1'), 5, torch.Size([4]))
     """
     validate_choices(statistic, reduction)
     validate_statistic(statistic, arguments.get("design"))
-    for name, number in (("n_top_images", n_top_images), ("checkpoint_every", checkpoint_every)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"Expected an integer `{name}` of at least 1, but got {number!r}")
-    if "estimate_error" in arguments:
-        raise TypeError(
-            "Expected no `estimate_error`, since scores hold no errors, but got one; "
-            "`attribution.spectrum` estimates those of some images"
-        )
+    n_top_images = integer(n_top_images, "n_top_images")
+    checkpoint_every = integer(checkpoint_every, "checkpoint_every")
+    _validate_arguments(attribution, arguments)
     arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
     sweep = _Sweep(
         attribution,
-        _names(attribution),
+        layers_read(attribution)[0],
         arguments,
         statistic,
         reduction,
         by_class,
         labels_as,
         n_top_images,
-        keep_examples,
+        keep_coefficients,
     )
-    share = Share.of_this_process(data)
-    file = share.checkpoint(checkpoint, sweep.owner()) if checkpoint is not None else None
+    shard = Shard.of_this_process(data)
+    file = None
+    if checkpoint is not None:
+        file = Checkpoint.of(
+            checkpoint, shard, {**sweep.settings(), "checkpoint_key": checkpoint_key}
+        )
     scores, n_done = file.load() if file else (None, 0)
     device = device_of(root_module(attribution.forward_func))
     with tqdm(
         desc=attribution.get_name(),
-        total=share.n_items,
+        total=shard.n_items,
         initial=n_done,
         unit="image",
-        disable=not show_progress or share.rank > 0,
+        disable=not show_progress or shard.rank > 0,
     ) as bar:
-        batches = share.batches(batch_size, num_workers, device, n_done)
-        scores = _continued(sweep, share, batches, file, checkpoint_every, scores, n_done, bar)
+        batches = shard.batches(batch_size, num_workers, device, n_done)
+        scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, n_done, bar)
     return _joined_over_processes(scores)
 
 
 def _continued(
     sweep: _Sweep,
-    share: Share,
+    shard: Shard,
     batches: Iterator[Batch],
     file: Checkpoint | None,
     checkpoint_every: int,
@@ -169,7 +174,7 @@ def _continued(
         for number, batch in enumerate(batches, 1):
             if file and number == 1:
                 file.validate_folder()
-            images = share.indices(n_done, len(batch))
+            images = shard.indices(n_done, len(batch))
             _refuse_bad_values(batch, images)
             found = sweep.scores_of(batch, images)
             joined = found if scores is None else scores.joined(found)
@@ -210,7 +215,7 @@ class _Sweep:
     by_class: bool
     labels_as: str | None
     n_top_images: int
-    keep_examples: bool
+    keep_coefficients: bool
 
     def scores_of(self, batch: Batch, images: Tensor) -> NeuronScores:
         """The scores of a batch, whose images have some indices."""
@@ -235,7 +240,7 @@ class _Sweep:
                 self.statistic,
                 self.reduction,
                 self.n_top_images,
-                self.keep_examples,
+                self.keep_coefficients,
             )
 
         return NeuronScores(
@@ -247,64 +252,67 @@ class _Sweep:
                 label: {name: tally(spectrum, rows) for name, spectrum in spectra.items()}
                 for label, rows in members.items()
             },
+            neurons=first.neurons,
+            layouts={
+                name: layout_of(spectrum.mean.dim(), spectrum.channel_dim)
+                if spectrum.neurons == "neuron"
+                else None
+                for name, spectrum in spectra.items()
+            },
         )
 
-    def owner(self) -> dict[str, str]:
-        """What tells this sweep from others, for its checkpoint."""
-        method: Any = self.attribution
-        kinds = [_kind(method)]
-        while hasattr(method, "attribution_method"):
-            method = method.attribution_method
-            kinds.append(_kind(method))
-        forward = self.attribution.forward_func
-        root = root_module(forward)
-        described = {
-            "method": kinds,
-            # Of a plain function at least the layers are known.
-            "model": [forward, getattr(method, "layer", None) if root is None else root],
+    def settings(self) -> dict[str, Any]:
+        """What a checkpoint of this sweep has to agree with."""
+        root = root_module(self.attribution.forward_func)
+        return {
+            "method": _description(self.attribution),
+            "model": self.attribution.forward_func if root is None else root,
             "layers": self.names,
             "statistic": self.statistic,
             "reduction": self.reduction,
             "by_class": self.by_class,
             "labels_as": self.labels_as,
             "n_top_images": self.n_top_images,
-            "keep_examples": self.keep_examples,
+            "keep_coefficients": self.keep_coefficients,
             **{name: value for name, value in self.arguments.items() if name not in PASS_SIZES},
         }
-        return {name: digest(value) for name, value in described.items()}
 
 
-def _kind(method: Any) -> tuple[str, dict[str, Any]]:
-    """Type and options of a method, without what else is known."""
-    known = {"attribution_method", "device_ids", "forward_func", "layer"}
-    options = {
-        name: value
-        for name, value in vars(method).items()
-        if name not in known and isinstance(value, SCALARS)
-    }
-    return type(method).__qualname__, options
+def _description(method: Any) -> list[Any]:
+    """Type and plain options of a method and of those that it wraps."""
+    options = {name: value for name, value in vars(method).items() if isinstance(value, SCALARS)}
+    options.pop("layer", None)
+    inner = getattr(method, "attribution_method", None)
+    return [type(method), options, None if inner is None else _description(inner)]
 
 
-def _names(attribution: Method) -> list[str]:
-    """What to call the layers of a method, or the inputs to which it attributes."""
-    method: Any = attribution
-    if not isinstance(method, (FrequencyTaggingAttribution, FrequencyTunnel)):
+def _validate_arguments(attribution: Method, arguments: dict[str, Any]) -> None:
+    """Refuse what the method's ``spectrum`` does not take, before anything runs.
+
+    Raises:
+        TypeError: If the method is another one, or an argument is unknown or not for scores.
+    """
+    if not isinstance(attribution, (FrequencyTaggingAttribution, FrequencyTunnel)):
         raise TypeError(
             "Expected `attribution` to be a FrequencyTaggingAttribution or a FrequencyTunnel, but "
-            f"got {type(method).__name__}; any method of Captum goes into a FrequencyTunnel"
+            f"got {type(attribution).__name__}; any method of Captum goes into a FrequencyTunnel"
         )
-    while hasattr(method, "attribution_method"):
-        method = method.attribution_method
-    if not isinstance(method, LayerAttribution):
-        return ["inputs"]
-    layers = method.layer if isinstance(method.layer, list) else [method.layer]
-    names = layer_names(method.forward_func, layers)
-    return [
-        name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names)
-    ]
+    if "estimate_error" in arguments:
+        raise TypeError(
+            "Expected no `estimate_error`, since scores hold no errors, but got one; "
+            "`attribution.spectrum` estimates those of some images"
+        )
+    known = [*inspect.signature(attribution.spectrum).parameters]
+    if isinstance(attribution, FrequencyTunnel):
+        wrapped = inspect.signature(attribution.attribution_method.attribute).parameters
+        if any(parameter.kind == parameter.VAR_KEYWORD for parameter in wrapped.values()):
+            return
+        known += wrapped
+    known = [name for name in known if name not in ("inputs", "kwargs")]
+    refuse_unknown_arguments(arguments, known, f"{type(attribution).__name__}.spectrum")
 
 
-def _by_name(names: list[str], result: LayerResult) -> dict[str, TaggedSpectrum]:
+def _by_name(names: list[str], result: Arranged[TaggedSpectrum]) -> dict[str, TaggedSpectrum]:
     """Spectra under the names of their layers, numbered where a layer has several tensors."""
     named = {}
     for name, item in zip(names, result if isinstance(result, list) else [result], strict=True):

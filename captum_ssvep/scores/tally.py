@@ -11,17 +11,71 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import unknown_choice
 from ..design.base import ComponentSelection
 from ..design.components import Component
-from ..spectrum.statistics import Reduction, Statistic, unknown_choice
+from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import TaggedSpectrum
-from .moments import Moments
 from .significance import TESTS, Test, fisher_test, noise_surprise, sign_flip_test, t_test
 
 MOMENTS = ("score", "by_component", "coefficient", "surprise")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class Moments:
+    r"""Count, mean and squared deviations of examples, which add up over disjoint sets of them.
+
+    .. math::
+        \bar x = \bar x_a + \delta \frac{n_b}{n}, \quad
+        S = S_a + S_b + \delta^2 \frac{n_a n_b}{n}, \quad \delta = \bar x_b - \bar x_a
+
+    (Welford 1962; Chan, Golub and LeVeque 1983). Any order and any pieces give the same to
+    rounding, and a large mean costs far less precision than with sums of squares.
+
+    Args:
+        count (int): Number of examples.
+        mean (Tensor): Their mean, float64.
+        deviations (Tensor): Sum of the squared deviations from it, likewise.
+
+    Examples::
+
+        >>> values = torch.tensor([1.0, 2.0, 6.0])
+        >>> both = Moments.of(values[:2]) + Moments.of(values[2:])
+        >>> both.count, both.mean.item(), both.variance.item()
+        (3, 3.0, 7.0)
+    """
+
+    count: int
+    mean: Tensor
+    deviations: Tensor
+
+    @classmethod
+    def of(cls, values: Tensor) -> Moments:
+        """The moments of examples along dimension 0, of which there is at least one."""
+        doubles = values.to("cpu", torch.float64)
+        mean = doubles.mean(0)
+        return cls(len(doubles), mean, (doubles - mean).square().sum(0))
+
+    def __add__(self, other: Moments) -> Moments:
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + delta * (other.count / count),
+            self.deviations
+            + other.deviations
+            + delta.square() * (self.count * other.count / count),
+        )
+
+    @property
+    def variance(self) -> Tensor:
+        """Unbiased variance over examples; NaN for a single one."""
+        if self.count == 1:
+            return torch.full_like(self.mean, torch.nan)
+        return self.deviations / (self.count - 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Tally:
     """Running statistics of one layer over images.
 
@@ -56,7 +110,7 @@ class Tally:
         statistic: Statistic,
         reduction: Reduction,
         n_top: int,
-        keep_examples: bool,
+        keep_coefficients: bool,
     ) -> Tally:
         """What a batch says.
 
@@ -65,23 +119,23 @@ class Tally:
             images: Indices of its images, shape ``(N,)``.
             components, statistic, reduction: As in `TaggedSpectrum.reduce`.
             n_top: How many of the images that drive a neuron most to remember.
-            keep_examples: Whether to keep the coefficients of every image.
+            keep_coefficients: Whether to keep the coefficients of every image.
         """
         score = spectrum.reduce(components, statistic, reduction)
 
         def of_each(read: Callable[[Component], Tensor]) -> Tensor:
             return torch.stack([read(component) for component in spectrum.components], dim=1)
 
-        # Neighbours hold noise, but for a design that leaks into them.
+        # Neighbors hold noise, but for a design that leaks into them.
         noisy = spectrum.n_neighbors > 0 and not spectrum.design.leaks
         coefficients = of_each(spectrum.coefficient)
         if not noisy:
             coefficients = coefficients.where(of_each(spectrum.snr) > 1, 0)
 
         def surprise_of(component: Component) -> Tensor:
-            neighbours = spectrum.neighbour_amplitudes(component)
+            neighbors = spectrum.neighbor_amplitudes(component)
             return noise_surprise(
-                spectrum.amplitude(component), neighbours, spectrum.floor_of_neurons
+                spectrum.amplitude(component), neighbors, spectrum.floor_of_neurons
             )
 
         surprise = of_each(surprise_of) if noisy else None
@@ -96,8 +150,8 @@ class Tally:
             top_scores=top[0],
             top_images=top[1],
             n_top=n_top,
-            images=(images,) if keep_examples else (),
-            coefficients=(coefficients.cpu(),) if keep_examples else (),
+            images=(images,) if keep_coefficients else (),
+            coefficients=(coefficients.cpu(),) if keep_coefficients else (),
         )
 
     def __add__(self, other: Tally) -> Tally:
@@ -119,7 +173,7 @@ class Tally:
         )
 
     @property
-    def examples(self) -> Tensor:
+    def image_coefficients(self) -> Tensor:
         """The coefficients of every image, in the order of the data.
 
         Raises:
@@ -128,7 +182,7 @@ class Tally:
         if not self.images:
             raise ValueError(
                 "Expected scores with the coefficients of every image, but they were not kept; "
-                "score with keep_examples=True"
+                "score with keep_coefficients=True"
             )
         return torch.cat(self.coefficients)[torch.cat(self.images).argsort()]
 
@@ -144,7 +198,7 @@ class Tally:
         if test == "t":
             return t_test(coefficient.mean[rows], coefficient.variance[rows], count)
         if test == "sign_flip":
-            return sign_flip_test(self.examples[:, rows])
+            return sign_flip_test(self.image_coefficients[:, rows])
         if test == "noise":
             if self.surprise is None:
                 raise ValueError(

@@ -10,14 +10,13 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import block_diag
 from torch import Tensor
 
 from .._checks import warn_user
 from ..design.base import ComponentSelection, Design, Line, merge_equal_frames
 from ..design.components import Component
 from ..design.tags import TaggingDesign
-from .statistics import Statistic
+from .statistics import STATISTICS, Statistic
 from .sums import FourierSums
 
 
@@ -46,14 +45,14 @@ class SpectrumPlan:
         cls,
         design: Design | None,
         components: ComponentSelection,
-        max_order: int,
+        max_order: int | None,
         n_neighbors: int,
         noise_std: float,
         estimate_error: bool = False,
     ) -> SpectrumPlan:
         """The plan for what the user asked for; warns of components that collide.
 
-        Without noise equal frames are shown once, and all that neighbours of a line could hold is
+        Without noise equal frames are shown once, and all that neighbors of a line could hold is
         components of higher order: there are none to compute, unless the design leaks.
 
         Args:
@@ -76,16 +75,16 @@ class SpectrumPlan:
             raise ValueError(
                 f"Expected a design in time for `noise_std`, but got a {design}, which has no "
                 "lines besides its components to measure noise at; take `TaggingDesign()`, or "
-                "`TaggingDesign.for_parts` with kind='time'"
+                "`choose_design` with kind='time'"
             )
         if noise_std and estimate_error:
             raise ValueError(
                 "Expected `estimate_error` without `noise_std`, since it would take noise for "
-                "error; what noise does shows in the neighbours, as in the SNR"
+                "error; what noise does shows in the neighbors, as in the SNR"
             )
-        neighbours_hold = noise_std > 0 or design.leaks
+        neighbors_hold = noise_std > 0 or design.leaks
         return cls(
-            design, wanted, n_neighbors if neighbours_hold else 0, not noise_std, estimate_error
+            design, wanted, n_neighbors if neighbors_hold else 0, not noise_std, estimate_error
         )
 
     @cached_property
@@ -94,10 +93,10 @@ class SpectrumPlan:
         return self._frames[0]
 
     @cached_property
-    def neighbour_bins(self) -> tuple[int, ...]:
-        """Neighbours of all components."""
+    def neighbor_bins(self) -> tuple[int, ...]:
+        """Neighbors of all components."""
         nearby = (
-            neighbours_of(component, self.components, self.design, self.n_neighbors)
+            neighbors_of(component, self.components, self.design, self.n_neighbors)
             for component in self.components
         )
         return tuple(sorted({line for lines in nearby for line in lines}))
@@ -106,7 +105,7 @@ class SpectrumPlan:
     def _lines(self) -> tuple[Line, ...]:
         """All lines of the design, each once."""
         of_components = map(self.design.line, self.components)
-        return tuple(dict.fromkeys([*of_components, *self.neighbour_bins]))
+        return tuple(dict.fromkeys([*of_components, *self.neighbor_bins]))
 
     @cached_property
     def _replicate(self) -> tuple[Design, float]:
@@ -125,7 +124,13 @@ class SpectrumPlan:
         if self.with_error:
             replicate = self._replicate[0]
             contrasts = np.concatenate([contrasts, replicate.contrasts])
-            weights = block_diag(weights, replicate.line_weights(self._replicate_lines))
+            others = replicate.line_weights(self._replicate_lines)
+            weights = np.block(
+                [
+                    [weights, np.zeros((len(weights), others.shape[1]))],
+                    [np.zeros((len(others), weights.shape[1])), others],
+                ]
+            )
             shares = np.pad(shares, (0, len(replicate.contrasts)))
         weights = np.concatenate([weights, shares[None]])
         if self.distinct:
@@ -144,14 +149,14 @@ class SpectrumPlan:
             sums (Tensor): As of `new_sums`, shape ``(lines, N, *neuron)``.
 
         Returns:
-            tuple: The lines of the components; those of the neighbours; and what aliases are
+            tuple: The lines of the components; those of the neighbors; and what aliases are
             estimated to add to the former, if that was asked for.
         """
         rows = {line: row for row, line in enumerate(self._lines)}
         lines = sums[[rows[self.design.line(component)] for component in self.components]]
-        neighbours = sums[[rows[line] for line in self.neighbour_bins]]
+        neighbors = sums[[rows[line] for line in self.neighbor_bins]]
         if not self.with_error:
-            return lines, neighbours, None
+            return lines, neighbors, None
         other, excess = self._replicate
         other_rows = {line: len(rows) + row for row, line in enumerate(self._replicate_lines)}
         deviations = torch.empty_like(lines)
@@ -160,7 +165,7 @@ class SpectrumPlan:
             ratio = other.scale(component) / self.design.scale(component)
             line = sums[other_rows[other.line(component)]] * other.turn(component) * ratio
             deviations[row] = (lines[row] * self.design.turn(component) - line) / excess
-        return lines, neighbours, deviations
+        return lines, neighbors, deviations
 
 
 def chosen_design(design: Design | None) -> Design:
@@ -173,13 +178,13 @@ def chosen_design(design: Design | None) -> Design:
         return TaggingDesign()
     if not isinstance(design, Design):
         raise TypeError(
-            "Expected `design` to be a design, as `TaggingDesign()` or `TaggingDesign.grid()`, but "
+            "Expected `design` to be a design, as `TaggingDesign()` or `ChebyshevGrid()`, but "
             f"got {design!r}"
         )
     return design
 
 
-def neighbours_of(
+def neighbors_of(
     component: Sequence[int],
     components: Sequence[Component],
     design: Design,
@@ -188,11 +193,11 @@ def neighbours_of(
     """Noise bins of a component, free of all others that are read and of those to order 4."""
     if not n_neighbors:
         return ()
-    return design.neighbours(component, n_neighbors, max(4, *(c.order for c in components)))
+    return design.neighbors(component, n_neighbors, max(4, *(c.order for c in components)))
 
 
 def validate_statistic(statistic: Statistic, design: Design | None) -> None:
-    """Refuse statistics that compare lines with their neighbours where there are none.
+    """Refuse statistics that compare lines with their neighbors where there are none.
 
     The SNR is not among them: without noise its denominator is the rounding floor.
 
@@ -200,10 +205,10 @@ def validate_statistic(statistic: Statistic, design: Design | None) -> None:
         ValueError: If the design is not one in time.
     """
     design = chosen_design(design)
-    if statistic in ("baseline_corrected", "zscore") and not design.in_time:
+    if STATISTICS[statistic].needs_neighbors and not design.in_time:
         raise ValueError(
             f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
-            "no neighbouring lines to compare a component with; take 'snr' or 'amplitude', or "
+            "no neighboring lines to compare a component with; take 'snr' or 'amplitude', or "
             "`TaggingDesign()`"
         )
 
@@ -224,5 +229,5 @@ def warn_of_collisions(design: Design, components: Sequence[Component]) -> None:
         f"Components share a line with another of no higher order and cannot be told apart: "
         f"{', '.join(shown)}{more}. The design is collision-free to order "
         f"{design.collision_free_order}: ask for components to that `max_order`, or make a design "
-        "for a higher one with `TaggingDesign.for_parts`"
+        "for a higher one with `choose_design`"
     )

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..design.base import ComponentSelection
+from .._checks import integer
+from ..model.channels import ChannelDims, mean_of_channels
 from ..model.recorder import Receiver
 from ..stimulus.frames import FrameNoise, Stimulus
-from ..visualization.maps import guess_layout, mean_of_channels
 from .plan import SpectrumPlan
-from .statistics import Reduction, Statistic
 from .sums import FourierSums
-from .tagged import TaggedSpectrum
+from .tagged import NeuronKind, TaggedSpectrum
 
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
-# What a method gives: a tensor (or spectrum), a tuple of several, or a list over several layers.
-LayerResult = Any
-# Called with rows of the batch, their frames (one tensor per input; all examples of the first
-# frame, then of the second), the number of frames, and a receiver for what was recorded.
-Record = Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
 
 
 # glibc gives larger blocks back to the system at once, and faulting them in again for every pass
@@ -57,11 +51,8 @@ class PassSize:
         Raises:
             ValueError: If a number, ``name`` being that of ``n_frames``, is not a positive integer.
         """
-        for label, value in {name: n_frames, "internal_batch_size": max_rows}.items():
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int) or value < 1
-            ):
-                raise ValueError(f"Expected `{label}` to be a positive integer, but got {value!r}")
+        n_frames = None if n_frames is None else integer(n_frames, name)
+        max_rows = None if max_rows is None else integer(max_rows, "internal_batch_size")
         if max_rows is None:
             return cls(n_frames or sys.maxsize, n_examples)
         examples = min(max_rows, n_examples)
@@ -88,29 +79,51 @@ def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
     return max(1, CPU_BYTES // bytes_per_frame)
 
 
+@dataclass(frozen=True)
+class Source:
+    """What runs the network, and knows what it recorded.
+
+    Args:
+        record: Runs rows of the batch, of which it takes the frames (one tensor per input; all
+            examples of the first frame, then of the second) and their number, and hands to a
+            receiver what it recorded, under an index.
+        kind: What is recorded, as the activations of a layer.
+        names: Names of the layers, by index.
+        modules: The layers themselves; None for inputs.
+        dims: Where channels lie, as the network's modules say once the first frame ran.
+        fit: Frames that suit the memory, asked after the first. Default: those of the pass size
+    """
+
+    record: Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
+    kind: str
+    names: Sequence[str]
+    modules: Sequence[nn.Module | None]
+    dims: ChannelDims
+    fit: Callable[[], int] | None = None
+
+
 def stream_spectra(
     plan: SpectrumPlan,
     stimulus: Stimulus,
-    record: Record,
+    source: Source,
     size: PassSize,
     *,
-    describe: Callable[[int], str],
-    fit: Callable[[], int] | None = None,
-    pool: Callable[[Tensor], Tensor] | None = None,
+    pooling: Pooling = None,
     noise_std: float = 0.0,
     seed: int = 0,
     title: str | None = None,
 ) -> list[tuple[TaggedSpectrum, ...]]:
-    """Run a plan over a batch; no recording outlives its pass.
+    """Show all frames of a plan to a network, block by block of the examples, and sum.
+
+    A block's frames run in passes whose sums accumulate, so that memory holds one pass and one set
+    of sums for each batch; no recording outlives its pass.
 
     Args:
         plan: Frames to show and lines to sum.
         stimulus: What flickers.
-        record: Runs the network.
+        source: Runs the network.
         size: Frames and examples in a pass.
-        describe: What a receiver's index stands for, for messages.
-        fit: Frames that suit the memory, asked after the first. Default: those of ``size``
-        pool: Applied to every recorded tensor. Default: nothing
+        pooling: As in `FrequencyTaggingAttribution.spectrum`. Default: None
         noise_std: Standard deviation of noise on the frames. Default: 0.0
         seed: Of that noise. Default: 0
         title: Of a progress bar. Default: none is shown
@@ -119,8 +132,9 @@ def stream_spectra(
         list[tuple[TaggedSpectrum, ...]]: For each index, a spectrum per tensor.
 
     Raises:
-        ValueError: If what was recorded is not finite.
+        ValueError: If what was recorded is not finite, or has no channels to pool.
     """
+    pool = _Pool(pooling, source)
     n_rows = stimulus.n_examples * len(plan.contrasts)
     blocks = []
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
@@ -128,18 +142,31 @@ def stream_spectra(
             rows = slice(first, first + size.examples)
             block = stimulus.examples(rows)
             noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
-            show = partial(record, rows)
-            blocks.append(_stream_block(plan, block, show, size.frames, fit, pool, noise, bar))
-    for index, block_sums in enumerate(zip(*blocks, strict=True)):
-        if not all(sums.is_finite for block in block_sums for sums in block):
+            show = partial(source.record, rows)
+            sums = _stream_block(plan, block, show, size.frames, source.fit, pool, noise, bar)
+            blocks.append(sums)
+    spectra = []
+    for index, of_blocks in enumerate(zip(*blocks, strict=True)):
+        if not all(sums.is_finite for block in of_blocks for sums in block):
             raise ValueError(
-                f"Expected {describe(index)} to be finite, but got NaN or infinity; find the "
-                "operation that makes them and read in front of it"
+                f"Expected the {source.kind} {source.names[index]!r} to be finite, but got NaN or "
+                "infinity; find the operation that makes them and read before it"
             )
-    return [
-        tuple(TaggedSpectrum.from_sums(plan, sums) for sums in zip(*block_sums, strict=True))
-        for block_sums in zip(*blocks, strict=True)
-    ]
+        spectra.append(
+            tuple(
+                TaggedSpectrum.from_sums(
+                    plan,
+                    sums,
+                    layer=source.names[index],
+                    neurons=pool.neurons,
+                    channel_dim=channel_dim,
+                )
+                for sums, channel_dim in zip(
+                    zip(*of_blocks, strict=True), pool.channel_dims[index], strict=True
+                )
+            )
+        )
+    return spectra
 
 
 def _stream_block(
@@ -148,7 +175,7 @@ def _stream_block(
     show: Callable[[tuple[Tensor, ...], int, Receiver], None],
     frames_per_pass: int,
     fit: Callable[[], int] | None,
-    pool: Callable[[Tensor], Tensor] | None,
+    pool: _Pool,
     noise: FrameNoise | None,
     bar: tqdm[Any],
 ) -> list[list[FourierSums]]:
@@ -161,8 +188,7 @@ def _stream_block(
     sums: dict[int, list[FourierSums]] = {}
 
     def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
-        # Half precision would lose what differs between frames already in the mean.
-        pooled = tensors if pool is None else tuple(pool(_at_least_single(t)) for t in tensors)
+        pooled = pool(index, tensors)
         shape = (n_frames, stimulus.n_examples)
         by_frame = [torch.unflatten(tensor, 0, shape) for tensor in pooled]
         if index not in sums:
@@ -186,39 +212,42 @@ def _stream_block(
     return [tensor_sums for _, tensor_sums in sorted(sums.items())]
 
 
-def _at_least_single(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def reduce_spectra(
-    spectra: LayerResult,
-    components: ComponentSelection,
-    statistic: Statistic,
-    reduction: Reduction,
-) -> LayerResult:
-    """Reduce every spectrum of a result, keeping the arrangement; see `TaggedSpectrum.reduce`."""
-    if isinstance(spectra, (list, tuple)):
-        return type(spectra)(
-            reduce_spectra(item, components, statistic, reduction) for item in spectra
-        )
-    return spectra.reduce(components, statistic, reduction).contiguous()
-
-
-def pooling_function(pooling: Pooling) -> Callable[[Tensor], Tensor] | None:
-    """What `spectrum` applies to every recorded tensor.
+class _Pool:
+    """What becomes of recorded tensors before they are summed, and where their channels lie.
 
     Raises:
-        ValueError: If ``pooling`` is neither None, ``"channel"`` nor a function.
+        ValueError: If the pooling is neither None, ``"channel"`` nor a function.
     """
-    if pooling is None:
-        return None
-    if callable(pooling):
-        return partial(_pooled, pooling)
-    if pooling != "channel":
-        raise ValueError(
-            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
-        )
-    return _mean_of_channels
+
+    def __init__(self, pooling: Pooling, source: Source) -> None:
+        if not (pooling is None or callable(pooling) or pooling == "channel"):
+            raise ValueError(
+                f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+            )
+        self.pooling = pooling
+        self.source = source
+        self.channel_dims: dict[int, list[int | None]] = {}
+
+    @property
+    def neurons(self) -> NeuronKind:
+        """What the numbers of a spectrum belong to."""
+        if self.pooling is None:
+            return "neuron"
+        return "channel" if self.pooling == "channel" else "pooled value"
+
+    def __call__(self, index: int, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        dims, module = self.source.dims, self.source.modules[index]
+        if self.pooling is None:
+            if index not in self.channel_dims:
+                self.channel_dims[index] = [dims.find(module, tensor.shape) for tensor in tensors]
+            return tensors
+        self.channel_dims[index] = [1 if self.pooling == "channel" else None] * len(tensors)
+        # Half precision would lose what differs between frames already in the mean.
+        wide = [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
+        if self.pooling == "channel":
+            name = self.source.names[index]
+            return tuple(mean_of_channels(t, dims.of(module, name, t)) for t in wide)
+        return tuple(_pooled(self.pooling, tensor) for tensor in wide)
 
 
 def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
@@ -229,14 +258,3 @@ def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
             f"gave {tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__}"
         )
     return pooled
-
-
-def _mean_of_channels(activations: Tensor) -> Tensor:
-    if activations.dim() == 3 or guess_layout(activations) == "channels_last":
-        raise ValueError(
-            "Expected a layer whose channels are dimension 1 for pooling='channel', but with shape "
-            f"{tuple(activations.shape)} they may be last, as in transformers; pass a function, "
-            "such as pooling=lambda x: x.flatten(1, -2).mean(1), or .flatten(2).mean(2) if they "
-            "are not"
-        )
-    return mean_of_channels(activations, "channels_first")

@@ -1,4 +1,4 @@
-"""What a line says of a neuron: pure functions on amplitudes and their neighbours.
+"""What a line says of a neuron: pure functions on amplitudes and their neighbors.
 
 All take tensors of any shape, element by element. The definitions used elsewhere (MNE, Letswave,
 the face-categorisation literature) differ in window and in amplitude against power.
@@ -6,37 +6,36 @@ the face-categorisation literature) differ in window and in amplitude against po
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._checks import unknown_choice
+
 Statistic = Literal[
     "snr", "snr_db", "amplitude", "coefficient", "baseline_corrected", "zscore", "variance_share"
 ]
-STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
-# Statistics that compare a line with its neighbours.
-NEIGHBOUR_STATISTICS = frozenset({"snr", "snr_db", "baseline_corrected", "zscore"})
-
 Reduction = Literal["mean", "sum", "max", "energy"]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 LOWEST_SNR_DB = -60.0
 
 
-def snr(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tensor:
+def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     r"""Signal-to-noise ratio of a line, finite in a network without noise.
 
-    .. math:: \mathrm{SNR} = A / \max(\overline{A}_\text{neighbours}, \text{floor})
+    .. math:: \mathrm{SNR} = A / \max(\overline{A}_\text{neighbors}, \text{floor})
 
     the paper's ratio (arXiv 2411.10084, Fig. 3) with the rounding floor of the activations in
-    place of neighbours that vanish by construction. Zero over zero is 0.
+    place of neighbors that vanish by construction. Zero over zero is 0.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
-        neighbours (Tensor): Amplitudes of the neighbouring bins, shape ``(n, ...)``; n may be 0.
+        neighbors (Tensor): Amplitudes of the neighboring bins, shape ``(n, ...)``; n may be 0.
         floor (Tensor): Amplitude that rounding alone can make, broadcastable to ``amplitude``.
 
     Examples::
@@ -46,7 +45,7 @@ def snr(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tensor:
         >>> snr(torch.tensor(0.0), torch.zeros(4), torch.tensor(0.0))
         tensor(0.)
     """
-    noise = torch.maximum(_mean(neighbours, amplitude), floor)
+    noise = torch.maximum(_mean(neighbors, amplitude), floor)
     return torch.where(noise > 0, amplitude / noise, torch.zeros_like(amplitude))
 
 
@@ -61,33 +60,33 @@ def decibels(ratio: Tensor) -> Tensor:
     return 20 * ratio.clamp(min=10 ** (LOWEST_SNR_DB / 20)).log10()
 
 
-def baseline_corrected(amplitude: Tensor, neighbours: Tensor) -> Tensor:
-    """Amplitude minus the mean amplitude of the neighbours, which sums over harmonics.
+def baseline_corrected(amplitude: Tensor, neighbors: Tensor) -> Tensor:
+    """Amplitude minus the mean amplitude of the neighbors, which sums over harmonics.
 
     Examples::
 
         >>> baseline_corrected(torch.tensor(6.0), torch.tensor([1.0, 2.0, 2.0, 3.0]))
         tensor(4.)
     """
-    return amplitude - _mean(neighbours, amplitude)
+    return amplitude - _mean(neighbors, amplitude)
 
 
-def zscore(amplitude: Tensor, neighbours: Tensor, floor: Tensor) -> Tensor:
-    r"""Baseline-corrected amplitude in standard deviations of the neighbours.
+def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
+    r"""Baseline-corrected amplitude in standard deviations of the neighbors.
 
-    .. math:: z = (A - \overline{A}_\text{neighbours}) / \max(s_\text{neighbours}, \text{floor})
+    .. math:: z = (A - \overline{A}_\text{neighbors}) / \max(s_\text{neighbors}, \text{floor})
 
     with the sample standard deviation (n - 1), as Letswave. Normal quantiles are too lenient for
-    it: with 4 to 18 neighbours a nominal 5 % is 8 to 13 %.
+    it: with 4 to 18 neighbors a nominal 5 % is 8 to 13 %.
 
     Examples::
 
         >>> zscore(torch.tensor(6.0), torch.tensor([1.0, 2.0, 2.0, 3.0]), torch.tensor(0.0))
         tensor(4.8990)
     """
-    spread = neighbours.std(dim=0) if len(neighbours) > 1 else torch.zeros_like(amplitude)
+    spread = neighbors.std(dim=0) if len(neighbors) > 1 else torch.zeros_like(amplitude)
     spread = torch.maximum(spread, floor)
-    corrected = baseline_corrected(amplitude, neighbours)
+    corrected = baseline_corrected(amplitude, neighbors)
     return torch.where(spread > 0, corrected / spread, torch.zeros_like(amplitude))
 
 
@@ -139,25 +138,8 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     raise unknown_choice("reduction", reduction, REDUCTIONS)
 
 
-def validate_choices(statistic: str, reduction: str) -> None:
-    """Refuse unknown names before anything runs.
-
-    Raises:
-        ValueError: If a name is unknown; the message lists the valid ones.
-    """
-    if statistic not in STATISTICS:
-        raise unknown_choice("statistic", statistic, STATISTICS)
-    if reduction not in REDUCTIONS:
-        raise unknown_choice("reduction", reduction, REDUCTIONS)
-
-
-def unknown_choice(name: str, value: object, valid: Sequence[str]) -> ValueError:
-    """The error for a string argument that is none of the valid ones."""
-    return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
-
-
-def neighbour_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> Tensor:
-    """Each bin of a whole spectrum over the mean of its neighbours.
+def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> Tensor:
+    """Each bin of a whole spectrum over the mean of its neighbors.
 
     For series recorded elsewhere (EEG, noisy networks). An amplitude spectrum with the defaults
     gives the paper's SNR; a power spectrum with ``n_neighbors=3, n_skip=1`` that of MNE's SSVEP
@@ -176,7 +158,7 @@ def neighbour_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> 
 
     Examples::
 
-        >>> neighbour_ratio(torch.tensor([1.0, 1.0, 6.0, 2.0, 2.0]))
+        >>> neighbor_ratio(torch.tensor([1.0, 1.0, 6.0, 2.0, 2.0]))
         tensor([nan, nan, 4., nan, nan])
     """
     reach = n_neighbors + n_skip
@@ -193,5 +175,76 @@ def neighbour_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> 
     return F.pad(spectrum[..., reach : n_bins - reach] / noise, (reach, reach), value=torch.nan)
 
 
-def _mean(neighbours: Tensor, amplitude: Tensor) -> Tensor:
-    return neighbours.mean(dim=0) if len(neighbours) else torch.zeros_like(amplitude)
+def _mean(neighbors: Tensor, amplitude: Tensor) -> Tensor:
+    return neighbors.mean(dim=0) if len(neighbors) else torch.zeros_like(amplitude)
+
+
+def _itself(value: Tensor) -> Tensor:
+    return value
+
+
+@dataclass(frozen=True)
+class StatisticInfo:
+    """All that is known of a statistic.
+
+    Args:
+        function: Computes it, element by element.
+        takes: What it computes it from: methods and properties of `TaggedSpectrum`.
+        label: Its name in pictures.
+        unit: None for a plain number.
+        signed: Whether it can be negative.
+        finish: Applied to what was reduced over components. Default: nothing
+    """
+
+    function: Callable[..., Tensor]
+    takes: tuple[str, ...]
+    label: str
+    unit: str | None = None
+    signed: bool = False
+    finish: Callable[[Tensor], Tensor] = _itself
+
+    @property
+    def reads_neighbors(self) -> bool:
+        """Whether it compares a line with its neighbors."""
+        return "neighbor_amplitudes" in self.takes
+
+    @property
+    def needs_neighbors(self) -> bool:
+        """Whether it takes a design in time; for the SNR alone the rounding floor stands in."""
+        return self.reads_neighbors and self.function is not snr
+
+    @property
+    def axis_label(self) -> str:
+        """Label and unit."""
+        return self.label if self.unit is None else f"{self.label} ({self.unit})"
+
+
+_LINE_AND_NOISE = ("amplitude", "neighbor_amplitudes", "floor_of_neurons")
+STATISTICS: dict[Statistic, StatisticInfo] = {
+    "snr": StatisticInfo(snr, _LINE_AND_NOISE, "SNR"),
+    # Decibels come last: neither their sum nor their energy means anything.
+    "snr_db": StatisticInfo(snr, _LINE_AND_NOISE, "SNR", "dB", signed=True, finish=decibels),
+    "amplitude": StatisticInfo(_itself, ("amplitude",), "Amplitude", "activation"),
+    "coefficient": StatisticInfo(
+        _itself, ("coefficient",), "Coefficient", "activation", signed=True
+    ),
+    "baseline_corrected": StatisticInfo(
+        baseline_corrected, _LINE_AND_NOISE[:2], "Baseline-corrected amplitude", "activation", True
+    ),
+    "zscore": StatisticInfo(zscore, _LINE_AND_NOISE, "z-score", signed=True),
+    "variance_share": StatisticInfo(
+        variance_share, ("power", "known_variance", "floor_of_neurons"), "Share of variance"
+    ),
+}
+
+
+def validate_choices(statistic: str, reduction: str) -> None:
+    """Refuse unknown names before anything runs.
+
+    Raises:
+        ValueError: If a name is unknown; the message lists the valid ones.
+    """
+    if statistic not in STATISTICS:
+        raise unknown_choice("statistic", statistic, STATISTICS)
+    if reduction not in REDUCTIONS:
+        raise unknown_choice("reduction", reduction, REDUCTIONS)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .. import _npz as archive
+from .. import _npz
+from .._checks import count, integer, one_line
 from ..design.base import ComponentSelection, Design
 from ..design.components import Component, in_group
+from ..model.channels import Layout, layout_of
 from . import statistics
 from .contrast import response_surface, without_shared_lines
-from .plan import SpectrumPlan, neighbours_of, validate_statistic, warn_of_collisions
-from .statistics import Reduction, Statistic
+from .plan import SpectrumPlan, neighbors_of, validate_statistic, warn_of_collisions
+from .statistics import STATISTICS, Reduction, Statistic
 from .sums import FourierSums
+
+# What one number of a spectrum belongs to: an element of the layer's output, a whole channel, or
+# whatever the user's own pooling made.
+NeuronKind = Literal["neuron", "channel", "pooled value"]
+# Columns of `table`, in the order in which it reads them.
+RECORDED = ("amplitude", "coefficient", "snr", "share")
+# Tensors with examples on dimension 1, and on dimension 0. A sum has no variance; deviations are
+# estimated on demand.
+PER_LINE = ("lines", "neighbor_lines", "deviations")
+PER_NEURON = ("mean", "variance", "floor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +44,23 @@ class TaggedSpectrum:
             :math:`X_k = \sum_t y_t e^{-2 \pi i k t / T}`, as ``numpy.fft.rfft`` gives them; for
             a grid see `ChebyshevGrid`.
         components (tuple[Component, ...]): What the lines are.
-        design (Design): The stimulus, a `TaggingDesign` or its ``grid``.
+        design (Design): The stimulus, a `TaggingDesign` or a `ChebyshevGrid`.
         mean (Tensor): Mean over the record, shape ``(N, *neuron)``.
         variance (Tensor or None): Variance over the record, likewise; None for a sum of spectra,
             which does not determine it.
         floor (Tensor): Amplitude that rounding alone can make, shape ``(N,)``.
         n_neighbors (int): Bins on each side of a line that count as its noise; 0 without noise,
             where all that they could hold is components of higher order.
-        neighbour_bins (tuple[int, ...]): All neighbours of the components.
-        neighbour_lines (Tensor): Their Fourier sums, shape ``(neighbour_bins, N, *neuron)``.
+        neighbor_bins (tuple[int, ...]): All neighbors of the components.
+        neighbor_lines (Tensor): Their Fourier sums, shape ``(neighbor_bins, N, *neuron)``.
         deviations (Tensor or None): What aliases are estimated to add to the lines, likewise;
             None if that was not asked for. Default: None
+        layer (str or None): Name of the layer, or of the method whose attributions these are; None
+            for a series recorded elsewhere. Default: None
+        neurons (str): What a number belongs to: ``"neuron"``, ``"channel"`` or
+            ``"pooled value"``. Default: ``"neuron"``
+        channel_dim (int or None): Dimension of `mean` along which the channels lie; None where
+            nothing says it. Default: None
 
     Examples::
 
@@ -62,9 +81,12 @@ class TaggedSpectrum:
     variance: Tensor | None
     floor: Tensor
     n_neighbors: int
-    neighbour_bins: tuple[int, ...]
-    neighbour_lines: Tensor
+    neighbor_bins: tuple[int, ...]
+    neighbor_lines: Tensor
     deviations: Tensor | None = None
+    layer: str | None = None
+    neurons: NeuronKind = "neuron"
+    channel_dim: int | None = None
 
     @classmethod
     def from_series(
@@ -72,7 +94,7 @@ class TaggedSpectrum:
         series: Tensor | ArrayLike,
         design: Design,
         components: ComponentSelection = "all",
-        max_order: int = 4,
+        max_order: int | None = None,
         n_neighbors: int = 2,
     ) -> TaggedSpectrum:
         """Analyse a time series recorded elsewhere: a recurrent network's, a video model's, an EEG.
@@ -83,7 +105,8 @@ class TaggedSpectrum:
             design (Design): The stimulus that was shown.
             components (str or sequence, optional): As in `Design.components`.
                 Default: ``"all"``
-            max_order (int, optional): Highest order of a group. Default: 4
+            max_order (int, optional): Highest order of a group. Default: None,
+                `Design.default_order`
             n_neighbors (int, optional): Noise bins on each side of a line; a grid has none.
                 Default: 2
 
@@ -107,10 +130,18 @@ class TaggedSpectrum:
         return cls.from_sums(plan, [sums])
 
     @classmethod
-    def from_sums(cls, plan: SpectrumPlan, blocks: Sequence[FourierSums]) -> TaggedSpectrum:
-        """The spectrum of a plan's sums over successive blocks of examples."""
+    def from_sums(
+        cls, plan: SpectrumPlan, blocks: Sequence[FourierSums], **origin: Any
+    ) -> TaggedSpectrum:
+        """The spectrum of a plan's sums over successive blocks of examples.
+
+        Args:
+            plan: Of the sums.
+            blocks: A sum each.
+            **origin: ``layer``, ``neurons`` and ``channel_dim``.
+        """
         sums = torch.cat([block.lines() for block in blocks], dim=1)
-        lines, neighbour_lines, deviations = plan.separate(sums)
+        lines, neighbor_lines, deviations = plan.separate(sums)
         return cls(
             lines=lines,
             components=plan.components,
@@ -119,9 +150,10 @@ class TaggedSpectrum:
             variance=torch.cat([block.variance() for block in blocks]),
             floor=torch.cat([block.floor() for block in blocks]),
             n_neighbors=plan.n_neighbors,
-            neighbour_bins=plan.neighbour_bins,
-            neighbour_lines=neighbour_lines,
+            neighbor_bins=plan.neighbor_bins,
+            neighbor_lines=neighbor_lines,
             deviations=deviations,
+            **origin,
         )
 
     def reduce(
@@ -144,15 +176,16 @@ class TaggedSpectrum:
         Raises:
             ValueError: If a component is not in the spectrum, or a name is unknown.
         """
+        statistics.validate_choices(statistic, reduction)
         validate_statistic(statistic, self.design)
-        # Decibels come last: neither their sum nor their energy means anything.
-        in_decibels = statistic == "snr_db"
-        values = [
-            self._statistic(component, "snr" if in_decibels else statistic)
-            for component in self._select(components)
-        ]
+        values = [self._read(statistic, component) for component in self.select(components)]
         reduced = statistics.reduce(torch.stack(values), reduction)
-        return statistics.decibels(reduced) if in_decibels else reduced
+        return STATISTICS[statistic].finish(reduced)
+
+    def _read(self, statistic: Statistic, component: Sequence[int]) -> Tensor:
+        info = STATISTICS[statistic]
+        taken = (getattr(self, name) for name in info.takes)
+        return info.function(*(value(component) if callable(value) else value for value in taken))
 
     def amplitude(self, component: Sequence[int]) -> Tensor:
         """Peak amplitude of a component, in units of the activation, shape ``(N, *neuron)``."""
@@ -256,9 +289,7 @@ class TaggedSpectrum:
                 f"Expected `parts` to be different ones among {sorted(known)}, with components "
                 f"in the spectrum, but got {parts}; it holds {', '.join(map(str, self.components))}"
             )
-        if n_contrasts < 1:
-            raise ValueError(f"Expected `n_contrasts` of at least 1, but got {n_contrasts}")
-        contrasts = np.linspace(*self.design.contrast, n_contrasts)
+        contrasts = np.linspace(*self.design.contrast, integer(n_contrasts, "n_contrasts"))
         coefficients = {component: self.coefficient(component) for component in held}
         phases = self.design.phase_of(contrasts)
         surface = response_surface(self.mean, coefficients, wanted, phases)
@@ -266,9 +297,33 @@ class TaggedSpectrum:
 
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
-        return statistics.snr(
-            self.amplitude(component), self.neighbour_amplitudes(component), self.floor_of_neurons
-        )
+        return self._read("snr", component)
+
+    def variance_share(self, component: Sequence[int]) -> Tensor:
+        """Share of the variance over the record in a component, shape ``(N, *neuron)``.
+
+        Raises:
+            ValueError: If the spectrum is a sum, which does not determine its variance.
+        """
+        return self._read("variance_share", component)
+
+    def power(self, component: Sequence[int]) -> Tensor:
+        """Variance over the record in a component, shape ``(N, *neuron)``."""
+        return self.amplitude(component).square() * self.design.power_share(component)
+
+    @property
+    def known_variance(self) -> Tensor:
+        """The variance.
+
+        Raises:
+            ValueError: If the spectrum is a sum, which does not determine it.
+        """
+        if self.variance is None:
+            raise ValueError(
+                "Expected a spectrum with its variance, but this is a sum of spectra, which does "
+                "not determine it; take shares before summing"
+            )
+        return self.variance
 
     def first_order(self, part: int) -> Tensor:
         """Share of the variance that the part explains alone: its first-order Sobol index."""
@@ -302,7 +357,12 @@ class TaggedSpectrum:
             )
         return self.reduce(components, "variance_share", "sum")
 
-    def _select(self, components: ComponentSelection) -> tuple[Component, ...]:
+    def select(self, components: ComponentSelection) -> tuple[Component, ...]:
+        """Those components of the spectrum that a group's name or integer tuples mean.
+
+        Raises:
+            ValueError: If the spectrum holds none of the group, or tuples do not fit the design.
+        """
         if not isinstance(components, str):
             return self.design.components(components)
         held = tuple(component for component in self.components if in_group(component, components))
@@ -312,37 +372,6 @@ class TaggedSpectrum:
                 f"{', '.join(map(str, self.components))}"
             )
         return held
-
-    def _statistic(self, component: Component, statistic: Statistic) -> Tensor:
-        match statistic:
-            case "snr":
-                return self.snr(component)
-            case "amplitude":
-                return self.amplitude(component)
-            case "coefficient":
-                return self.coefficient(component)
-            case "baseline_corrected":
-                return statistics.baseline_corrected(
-                    self.amplitude(component), self.neighbour_amplitudes(component)
-                )
-            case "zscore":
-                return statistics.zscore(
-                    self.amplitude(component),
-                    self.neighbour_amplitudes(component),
-                    self.floor_of_neurons,
-                )
-            case "variance_share":
-                return self._variance_share(component)
-        raise statistics.unknown_choice("statistic", statistic, statistics.STATISTICS)
-
-    def _variance_share(self, component: Component) -> Tensor:
-        if self.variance is None:
-            raise ValueError(
-                "Expected a spectrum with its variance, but this is a sum of spectra, which does "
-                "not determine it; take shares before summing"
-            )
-        power = self.amplitude(component).square() * self.design.power_share(component)
-        return statistics.variance_share(power, self.variance, self.floor_of_neurons)
 
     def _row(self, component: Sequence[int]) -> int:
         (wanted,) = self.design.components([component])
@@ -356,22 +385,70 @@ class TaggedSpectrum:
     def _line(self, component: Sequence[int]) -> Tensor:
         return self.lines[self._row(component)]
 
-    def neighbour_amplitudes(self, component: Sequence[int]) -> Tensor:
-        """Amplitudes of the line's neighbours, shape ``(2 * n_neighbors, N, *neuron)``."""
-        bins = neighbours_of(component, self.components, self.design, self.n_neighbors)
-        rows = [self.neighbour_bins.index(line) for line in bins]
-        return self.neighbour_lines[rows].abs() * 2 / self.design.n_frames
+    def neighbor_amplitudes(self, component: Sequence[int]) -> Tensor:
+        """Amplitudes of the line's neighbors, shape ``(2 * n_neighbors, N, *neuron)``."""
+        bins = neighbors_of(component, self.components, self.design, self.n_neighbors)
+        rows = [self.neighbor_bins.index(line) for line in bins]
+        return self.neighbor_lines[rows].abs() * 2 / self.design.n_frames
 
     @property
     def floor_of_neurons(self) -> Tensor:
         """The floor in a shape that broadcasts to ``(N, *neuron)``."""
         return self.floor.reshape(-1, *[1] * (self.mean.dim() - 1))
 
+    @property
+    def layout(self) -> Layout | None:
+        """How the layer's output is arranged, as `to_map` takes it; None where nothing says it."""
+        return layout_of(self.mean.dim(), self.channel_dim)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One record per image, neuron and component, as ``pandas.DataFrame`` takes them.
+
+        Each has ``image``, ``layer``, ``neuron`` (an integer, or a tuple where neurons have several
+        indices), ``component``, ``order``, ``frequency`` in Hz (None without time), ``amplitude``,
+        ``coefficient``, ``snr`` and ``share`` of the variance (None for a sum of spectra).
+
+        Examples::
+
+            >>> from captum_ssvep import TaggingDesign
+            >>> design = TaggingDesign()
+            >>> series = torch.as_tensor(design.contrasts.prod(axis=1))[:, None]
+            >>> record = TaggedSpectrum.from_series(series, design).table()[3]
+            >>> record["component"], record["order"], record["frequency"]
+            ('f1 + f2', 2, 13.5)
+        """
+        return [record for component in self.components for record in self._records(component)]
+
+    def _records(self, component: Component) -> Iterator[dict[str, Any]]:
+        read: list[Statistic] = ["amplitude", "coefficient", "snr"]
+        if self.variance is not None:
+            read.append("variance_share")
+        columns = [self._read(statistic, component).flatten().tolist() for statistic in read]
+        for (image, *neuron), *numbers in zip(np.ndindex(*self.mean.shape), *columns, strict=True):
+            yield {
+                "image": image,
+                "layer": self.layer,
+                "neuron": neuron[0] if len(neuron) == 1 else tuple(neuron),
+                "component": self.design.label(component),
+                "order": component.order,
+                "frequency": self.design.frequency(component),
+                **dict(
+                    zip(
+                        ("amplitude", "coefficient", "snr", "share"), (*numbers, None), strict=False
+                    )
+                ),
+            }
+
     def __repr__(self) -> str:
         highest = max(component.order for component in self.components)
-        return (
-            f"TaggedSpectrum({len(self.components)} components to order {highest}, {self.design}, "
-            f"shape {tuple(self.mean.shape)}, {self.mean.dtype}, {self.mean.device})"
+        shape = " x ".join(map(str, self.mean.shape[1:])) or "1"
+        return one_line(
+            "TaggedSpectrum",
+            *([] if self.layer is None else [self.layer]),
+            f"{shape} {self.neurons}{'' if shape == '1' else 's'}",
+            f"{self.design}",
+            f"{count(len(self.components), 'component')} to order {highest}",
+            count(len(self), "image"),
         )
 
     def __len__(self) -> int:
@@ -382,21 +459,22 @@ class TaggedSpectrum:
         if isinstance(examples, (int, np.integer)):
             example = range(len(self))[int(examples)]  # negative from the end; IndexError beyond
             examples = slice(example, example + 1)
-        return replace(
-            self,
-            lines=self.lines[:, examples],
-            mean=self.mean[examples],
-            variance=None if self.variance is None else self.variance[examples],
-            floor=self.floor[examples],
-            neighbour_lines=self.neighbour_lines[:, examples],
-            deviations=None if self.deviations is None else self.deviations[:, examples],
-        )
+        picked: dict[str, Any] = {
+            name: value[:, examples] for name, value in self._tensors(PER_LINE)
+        }
+        picked |= {name: value[examples] for name, value in self._tensors(PER_NEURON)}
+        return replace(self, **picked)
+
+    def _tensors(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """Those of some fields that the spectrum has."""
+        values = ((name, getattr(self, name)) for name in names)
+        return ((name, value) for name, value in values if value is not None)
 
     def __add__(self, other: TaggedSpectrum) -> TaggedSpectrum:
         """The spectrum of the sum of two responses (the coherent or "evoked" sum of EEG)."""
         if not isinstance(other, TaggedSpectrum):
             return NotImplemented
-        for name in ("design", "components", "n_neighbors", "neighbour_bins"):
+        for name in ("design", "components", "n_neighbors", "neighbor_bins"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"Expected spectra with the same {name} to add, but got "
@@ -407,19 +485,12 @@ class TaggedSpectrum:
                 f"Expected spectra of the same shape to add, but got {tuple(self.mean.shape)} and "
                 f"{tuple(other.mean.shape)}"
             )
-        return replace(
-            self,
-            lines=self.lines + other.lines,
-            mean=self.mean + other.mean,
-            variance=None,
-            floor=self.floor + other.floor,
-            neighbour_lines=self.neighbour_lines + other.neighbour_lines,
-            deviations=(
-                None
-                if self.deviations is None or other.deviations is None
-                else self.deviations + other.deviations
-            ),
-        )
+        # The variance of a sum is not the sum of variances.
+        added: dict[str, Any] = dict.fromkeys((*PER_LINE, *PER_NEURON))
+        for name, value in self._tensors([name for name in added if name != "variance"]):
+            theirs = getattr(other, name)
+            added[name] = None if theirs is None else value + theirs
+        return replace(self, **added, layer=self.layer if self.layer == other.layer else None)
 
     def __radd__(self, other: object) -> TaggedSpectrum:
         # The start value of the built-in sum().
@@ -427,25 +498,34 @@ class TaggedSpectrum:
 
     def to(self, device: torch.device | str) -> TaggedSpectrum:
         """Move all tensors to a device."""
-        moved: dict[str, Any] = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
+        tensors = self._tensors((*PER_LINE, *PER_NEURON))
+        moved: dict[str, Any] = {name: value.to(device) for name, value in tensors}
         return replace(self, **moved)
 
     def save(self, path: str | Path) -> None:
         """Write everything to an ``.npz`` file of plain arrays, readable without this package.
 
-        The arrays bear the names of the attributes; ``design`` is JSON.
+        The arrays bear the names of the attributes; those that are not tensors are JSON in the
+        array ``about``.
         """
-        archive.write(path, vars(self))
+        tensors = dict(self._tensors((*PER_LINE, *PER_NEURON)))
+        about = {name: value for name, value in vars(self).items() if name not in tensors}
+        about["design"] = self.design.to_dict()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        _npz.save(path, {**arrays, "about": np.array(json.dumps(about))})
 
     @classmethod
     def load(cls, path: str | Path) -> TaggedSpectrum:
         """Read what `save` wrote, to the CPU.
 
         Raises:
-            ValueError: If the file lacks an array that `save` writes.
+            ValueError: If the file is damaged, or lacks an array that `save` writes.
         """
-        return cls(**archive.read(path, {field.name for field in fields(cls)}))
+        required = {*PER_LINE, *PER_NEURON, "about"} - {"variance", "deviations"}
+        arrays = _npz.load(path, required, "`TaggedSpectrum.save`")
+        about = json.loads(str(arrays.pop("about")))
+        about["design"] = Design.from_dict(about["design"])
+        about["components"] = tuple(map(Component, about["components"]))
+        about["neighbor_bins"] = tuple(about["neighbor_bins"])
+        about |= {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return cls(**{"variance": None, **about})

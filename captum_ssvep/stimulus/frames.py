@@ -1,4 +1,4 @@
-"""The flickering stimulus: which part of the input flickers, and the frames that show it."""
+"""The frames of a flickering stimulus."""
 
 from __future__ import annotations
 
@@ -12,73 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._typing import Baselines, FeatureMask, Inputs
 from ..design.base import Design
 from ..design.tags import TaggingDesign
+from .masks import UNTAGGED, halves
 
-Inputs = Tensor | tuple[Tensor, ...]
-Baselines = Tensor | float | tuple[Tensor | float, ...] | None
-FeatureMask = Tensor | tuple[Tensor, ...] | None
-
-UNTAGGED = -1
 INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def halves(shape: Sequence[int], dim: int = -1) -> Tensor:
-    """Mask of two halves along a dimension: part 0 first (left), part 1 second (right).
-
-    Args:
-        shape (sequence of int): Shape of the input, batch first.
-        dim (int, optional): Dimension to divide. Default: -1, the width of an image.
-
-    Returns:
-        Tensor: Integer mask that broadcasts to ``shape``, with size 1 in every other dimension.
-
-    Raises:
-        ValueError: If the dimension is the batch or shorter than 2.
-
-    Examples::
-
-        >>> halves((1, 3, 4, 4)).flatten().tolist()
-        [0, 0, 1, 1]
-    """
-    dim = dim % len(shape)
-    if dim == 0 or shape[dim] < 2:
-        raise ValueError(
-            f"Expected a dimension of at least 2 elements behind the batch to divide, but got "
-            f"dimension {dim} of shape {tuple(shape)}; give `feature_mask` yourself"
-        )
-    mask = torch.arange(shape[dim]) >= shape[dim] // 2
-    return mask.long().reshape([-1 if d == dim else 1 for d in range(len(shape))])
-
-
-def grid(shape: Sequence[int], rows: int, columns: int) -> Tensor:
-    """Mask of ``rows`` times ``columns`` rectangles, numbered as one reads.
-
-    Args:
-        shape (sequence of int): Shape of the input; its last two dimensions are divided.
-        rows (int): Rectangles from top to bottom.
-        columns (int): Rectangles from left to right.
-
-    Returns:
-        Tensor: Integer mask, shape ``(1, ..., 1, height, width)``.
-
-    Raises:
-        ValueError: If a rectangle would hold no element.
-
-    Examples::
-
-        >>> grid((1, 3, 2, 4), rows=2, columns=2).squeeze().tolist()
-        [[0, 0, 1, 1], [2, 2, 3, 3]]
-    """
-    height, width = shape[-2:]
-    if not (1 <= rows <= height and 1 <= columns <= width) or len(shape) < 3:
-        raise ValueError(
-            f"Expected `rows` and `columns` to divide the last two dimensions behind the batch, "
-            f"but got {rows} x {columns} for shape {tuple(shape)}"
-        )
-    row = torch.arange(height) * rows // height
-    column = torch.arange(width) * columns // width
-    return (row[:, None] * columns + column).reshape([1] * (len(shape) - 2) + [height, width])
 
 
 def black(mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -301,7 +240,7 @@ def _default_mask(tensor: Tensor, design: Design, name: str) -> Tensor:
     if design.n_parts > 2:
         raise ValueError(
             f"Expected `{name}` for a design with {design.n_parts} parts, but got None, which "
-            "means left half and right half; `stimulus.grid` makes masks with more parts"
+            "means left and right half; `tiles`, `ring` and `sectors` make masks with more parts"
         )
     return halves(tensor.shape).to(tensor.device)
 
@@ -359,7 +298,7 @@ def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> Non
                 ([f"ids {unknown} that the design lacks"] if unknown else [])
                 + ([f"parts {empty} without a pixel"] if empty else [])
             )
-            + "; `TaggingDesign.for_parts` makes designs with any number of parts"
+            + "; `choose_design` makes designs with any number of parts"
         )
 
 

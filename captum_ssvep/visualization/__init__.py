@@ -1,21 +1,18 @@
-"""What does it look like?"""
+"""What does it look like? Every function returns its figure and axes, and shows nothing."""
 
-from .maps import to_map, to_pixels
+from .maps import plot_maps, to_map, to_pixels
 from .scores import plot_components, plot_filters, plot_important, plot_top_images
-from .spectra import (
-    plot_contrast_response,
-    plot_neighbours,
-    plot_spectrum,
-    plot_stimulus,
-    save_stimulus_gif,
-)
+from .spectra import plot_contrast_response, plot_contrasts, plot_neighbors, plot_spectrum
+from .stimuli import plot_stimulus, save_stimulus_gif
 
 __all__ = [
     "plot_components",
     "plot_contrast_response",
+    "plot_contrasts",
     "plot_filters",
     "plot_important",
-    "plot_neighbours",
+    "plot_maps",
+    "plot_neighbors",
     "plot_spectrum",
     "plot_stimulus",
     "plot_top_images",

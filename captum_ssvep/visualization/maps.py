@@ -1,111 +1,37 @@
-"""Where a layer's result has its channels, and how results and images become pictures."""
+"""Pictures of where in an image neurons answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch.nn.functional as F
+from captum.attr import visualization as captum_visualization
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import example_index
+from ..design.base import ComponentSelection
+from ..model.channels import Layout, channel_maps
 from ..spectrum import statistics
-
-Layout = Literal["channels_first", "channels_last", "tokens"]
-
-
-def guess_layout(result: Tensor) -> Layout:
-    """Arrangement of a layer's result, as far as its shape tells.
-
-    Two dimensions and five have the channels first; three are taken for tokens, and four for
-    channels last where the two dimensions before are equal and the last two are not.
-
-    Raises:
-        ValueError: If the result has less than two dimensions.
-
-    Examples::
-
-        >>> import torch
-        >>> guess_layout(torch.empty(1, 56, 56, 96)), guess_layout(torch.empty(1, 64, 56, 56))
-        ('channels_last', 'channels_first')
-    """
-    if result.dim() < 2:
-        raise ValueError(
-            f"Expected a result of shape (N, channels, ...), but got {tuple(result.shape)}"
-        )
-    if result.dim() == 3:
-        return "tokens"
-    if result.dim() == 4 and result.shape[1] == result.shape[2] != result.shape[3]:
-        return "channels_last"
-    return "channels_first"
-
-
-def mean_of_channels(activations: Tensor, layout: Layout) -> Tensor:
-    """Mean of every channel over space or tokens, shape ``(N, channels)``.
-
-    Examples::
-
-        >>> import torch
-        >>> mean_of_channels(torch.ones(2, 7, 7, 96), "channels_last").shape
-        torch.Size([2, 96])
-    """
-    if activations.dim() == 2:
-        return activations
-    if layout == "channels_first":
-        return activations.flatten(2).mean(dim=2)
-    return activations.flatten(1, -2).mean(dim=1)
-
-
-def channel_maps(result: Tensor, layout: Layout, size: tuple[int, int]) -> Tensor:
-    """A layer's result as maps, shape ``(N, channels, height, width)``, at its own resolution.
-
-    Args:
-        result (Tensor): Three or four dimensions, batch first.
-        layout (str): What they are. Of tokens, a first one for the class is left out.
-        size (tuple[int, int]): Height and width of the image, whose proportions tokens have.
-
-    Raises:
-        ValueError: If there are no two spatial dimensions, or tokens do not fill a grid.
-
-    Examples::
-
-        >>> import torch
-        >>> channel_maps(torch.empty(1, 197, 768), "tokens", (224, 224)).shape
-        torch.Size([1, 768, 14, 14])
-    """
-    if result.dim() != (3 if layout == "tokens" else 4):
-        raise ValueError(
-            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
-            f"or (N, tokens, channels), but got {tuple(result.shape)}; a layer without two spatial "
-            "dimensions has no map"
-        )
-    if layout == "channels_first":
-        return result
-    if layout == "channels_last":
-        return result.movedim(-1, 1)
-    n_tokens = result.shape[1]
-    for n_class_tokens in (0, 1):
-        n_patches = n_tokens - n_class_tokens
-        rows = round((n_patches * size[0] / size[1]) ** 0.5)
-        if rows and n_patches % rows == 0 and rows * size[1] == n_patches // rows * size[0]:
-            patches = result[:, n_class_tokens:].transpose(1, 2)
-            return patches.reshape(len(result), -1, rows, n_patches // rows)
-    raise ValueError(
-        f"Expected {n_tokens} tokens to fill a grid of the proportions of {size}, with one class "
-        "token or none, but they do not; cut off the tokens that are no patches"
-    )
+from ..spectrum.tagged import TaggedSpectrum
+from ..stimulus.masks import halves
+from .style import component_colors, simplest_components
 
 
 def to_map(
     result: Tensor,
     size: tuple[int, int],
     *,
-    example: int = 0,
+    layout: Layout | None = None,
+    example: int | None = None,
     channel: int | None = None,
     reduction: statistics.Reduction = "max",
     decibels: bool = False,
-    layout: Layout | None = None,
 ) -> NDArray[np.float32]:
     """Turn a layer's result into the map that Captum's image visualisers take.
 
@@ -114,30 +40,31 @@ def to_map(
             ``(N, height, width, channels)`` as in Swin, or tokens ``(N, tokens, channels)`` as in
             ViT, whose class token is left out.
         size (tuple[int, int]): Height and width of the image.
-        example (int, optional): Index in the batch. Default: 0
+        layout (str): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, as a spectrum
+            (`TaggedSpectrum.layout`) and scores (`NeuronScores.layouts`) know it.
+        example (int, optional): Which image of the batch; not needed for a batch of one.
         channel (int, optional): The one channel to show. Default: None, all, combined.
         reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
             ``"energy"``. Default: ``"max"``
         decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR
             in noise. Without noise every neuron that answers lies far above 0 dB, and the map is
             flat. Default: False
-        layout (str, optional): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``.
-            Default: None, as `guess_layout` says.
 
     Returns:
         Array: Shape ``(height, width, 1)``, float32, finite, contiguous; bilinearly enlarged.
 
     Raises:
-        ValueError: If the result has no spatial layout, or nothing in it is above zero (in
-            decibels: above 1), of which Captum can draw no picture.
+        ValueError: If the layout or the image is missing, the layer has no map, or nothing in it is
+            above zero (in decibels: above 1), of which Captum can draw no picture.
 
     Examples::
 
         >>> import torch
-        >>> to_map(torch.rand(1, 197, 768), (224, 224)).shape
+        >>> to_map(torch.rand(1, 197, 768), (224, 224), layout="tokens").shape
         (224, 224, 1)
     """
-    maps = channel_maps(result, layout or guess_layout(result), size)[example].float()
+    row = example_index(example, len(result))
+    maps = channel_maps(result, layout, size)[row].float()
     combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
     if decibels:
         combined = statistics.decibels(combined.clamp(min=1))
@@ -173,16 +100,74 @@ def to_pixels(
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
 
-def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Where a neuron stands among neurons of some shape.
+def plot_maps(
+    spectrum: TaggedSpectrum,
+    inputs: Tensor,
+    components: ComponentSelection | None = None,
+    *,
+    feature_mask: Tensor | None = None,
+    example: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Draw an image, and where in it the neurons of a layer answer some components.
+
+    Args:
+        spectrum (TaggedSpectrum): Of single neurons, as without ``pooling``.
+        inputs (Tensor): The images that were tagged, shape ``(N, channels, height, width)``.
+        components (str or sequence, optional): Among those of the spectrum. Default: the
+            fundamentals and the sums of two of them
+        feature_mask (Tensor, optional): That of the spectrum; its borders are drawn.
+            Default: left and right half
+        example (int, optional): Which image of the batch; not needed for a batch of one.
+        mean, std (sequence of float, optional): Normalization to undo. Default: none
+
+    Returns:
+        tuple: The figure, and its axes: the image, then a map per component: amplitudes, the root
+        of the sum of their squares over channels.
 
     Raises:
-        ValueError: If it has more or fewer indices than the shape has dimensions.
+        ValueError: If the layer has no map, or nothing says where its channels lie.
     """
-    index = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
-    if len(index) != len(shape):
-        raise ValueError(
-            f"Expected `neuron` to have an index for each dimension of the neurons, "
-            f"{tuple(shape)}, but got {neuron}; with pooling='channel' one, its channel, is enough"
+    row, size = example_index(example, len(inputs)), (inputs.shape[-2], inputs.shape[-1])
+    shown = spectrum.select(components or simplest_components(spectrum.components))
+    picture = to_pixels(inputs[row : row + 1], mean, std)[0]
+    if picture.ndim == 2:
+        picture = np.repeat(picture[:, :, None], 3, axis=2)
+    figure, axes = plt.subplots(
+        1, len(shown) + 1, figsize=(3 * len(shown) + 3, 3.7), layout="constrained"
+    )
+    mask = halves(inputs.shape) if feature_mask is None else feature_mask
+    _draw_parts(axes[0], picture, mask.expand(inputs.shape)[row, 0].cpu().numpy())
+    design = spectrum.design
+    tags = ", ".join(f"part {part} f{part + 1}" for part in range(design.n_parts))
+    axes[0].set_title("left f1, right f2" if feature_mask is None and design.n_parts == 2 else tags)
+    for axis, component, color in zip(axes[1:], shown, component_colors(shown), strict=True):
+        title = design.title(component)
+        if spectrum[row].snr(component).max() <= 1:
+            axis.set_title(f"{title}: none")
+            axis.set_axis_off()
+            continue
+        amplitude = spectrum[row].amplitude(component)
+        captum_visualization.visualize_image_attr(
+            to_map(amplitude, size, layout=spectrum.layout, reduction="energy"),
+            picture,
+            method="blended_heat_map",
+            sign="positive",
+            plt_fig_axis=(figure, axis),
+            cmap=LinearSegmentedColormap.from_list(title, [(1.0, 1.0, 1.0), color]),
+            alpha_overlay=0.7,
+            title=title,
+            use_pyplot=False,
         )
-    return index
+    figure.supxlabel("amplitude, root of the sum of squares over channels; each map by itself")
+    return figure, axes
+
+
+def _draw_parts(axis: Axes, picture: NDArray[np.float32], mask: NDArray[np.int64]) -> None:
+    """The image, with a dashed line wherever one part meets another."""
+    axis.imshow(picture)
+    for part in np.unique(mask):
+        if not (mask == part).all():
+            axis.contour(mask == part, [0.5], colors="0.5", linestyles="--", linewidths=1)
+    axis.set_axis_off()

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..design.base import ComponentSelection
-from ..design.components import COMPONENT_GROUPS, Component, in_group
+from ..design.components import COMPONENT_GROUPS, in_group
 from ..scores.result import NeuronScores
 from ..scores.significance import Test
-from .maps import neuron_index, to_pixels
-from .style import STATISTIC_LABELS, component_colors
+from ..spectrum.statistics import STATISTICS
+from .maps import to_pixels
+from .style import component_colors, figure_of, neuron_index, simplest_components
 
 # Bars above so many times the third quartile are cut off, so that the others can be seen.
 CUT_QUARTILES = 4
@@ -57,7 +58,7 @@ def plot_filters(
         ValueError: If the layer or a component was not scored, or its neurons have several
             indices.
     """
-    shown = _simplest(scores.components) if components is None else components
+    shown = simplest_components(scores.components) if components is None else components
     rows = scores.rows(shown)
     heights = _of_layer(scores, layer, scores.by_component)[rows].numpy()
     if heights.ndim != 2:
@@ -86,7 +87,7 @@ def plot_filters(
                 markersize=5,
                 clip_on=False,
             )
-    title = f"{layer}, mean over {scores.n_examples} images"
+    title = f"{layer}, mean over {scores.n_images} images"
     if is_cut:
         ax.set_ylim(top=highest)
         title += f" (triangles: beyond, up to {heights.max():.3g})"
@@ -97,12 +98,12 @@ def plot_filters(
     ax.set_xticks(range(0, n_filters, step))
     ax.set(
         xlabel="Filter",
-        ylabel=STATISTIC_LABELS[scores.statistic],
+        ylabel=STATISTICS[scores.statistic].axis_label,
         xlim=(-0.7, n_filters - 0.3),
     )
     columns = 1 + len(chosen) // 12
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=columns)
-    return _figure_of(ax), ax
+    return figure_of(ax), ax
 
 
 def plot_important(
@@ -150,14 +151,14 @@ def plot_important(
         )
     ax.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")
     criteria = (
-        [] if threshold is None else [f"{STATISTIC_LABELS[scores.statistic]} > {threshold:g}"]
+        [] if threshold is None else [f"{STATISTICS[scores.statistic].axis_label} > {threshold:g}"]
     )
     if alpha is not None or threshold is None:
         criteria.append(f"false discovery rate {0.05 if alpha is None else alpha:g}")
     ax.set(ylabel="Important neurons", xlim=(-0.7, len(layers) - 0.3))
-    ax.set_title(f"{', '.join(criteria)}; {scores.n_examples} images")
+    ax.set_title(f"{', '.join(criteria)}; {scores.n_images} images")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return _figure_of(ax), ax
+    return figure_of(ax), ax
 
 
 def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
@@ -173,7 +174,7 @@ def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Fi
     Raises:
         ValueError: If the statistic can be negative.
     """
-    if scores.statistic in ("coefficient", "baseline_corrected", "zscore", "snr_db"):
+    if STATISTICS[scores.statistic].signed:
         raise ValueError(
             "Expected scores by a statistic that is not negative, as 'amplitude' or 'snr', but got "
             f"{scores.statistic!r}"
@@ -193,8 +194,8 @@ def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Fi
     ax.set_yticks(range(n_layers), scores.layers)
     ax.set_xlabel("Component")
     bar = ax.figure.colorbar(image, ax=ax, extend="min")
-    bar.set_label(f"{STATISTIC_LABELS[scores.statistic]} / layer's largest")
-    return _figure_of(ax), ax
+    bar.set_label(f"{STATISTICS[scores.statistic].axis_label} / layer's largest")
+    return figure_of(ax), ax
 
 
 def plot_top_images(
@@ -236,22 +237,13 @@ def plot_top_images(
         axis.set_xlabel(f"image {place}", fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.suptitle(f"Filter {neuron} of {layer}: {STATISTIC_LABELS[scores.statistic].lower()}")
+    figure.suptitle(
+        f"Filter {neuron} of {layer}: {STATISTICS[scores.statistic].axis_label.lower()}"
+    )
     return figure, grid[0]
-
-
-def _simplest(components: Sequence[Component]) -> list[Component]:
-    """Fundamentals, and the sums of two; without any, the first three."""
-    simplest = [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
-    return simplest or list(components[:3])
 
 
 def _of_layer(scores: NeuronScores, layer: str, values: Any) -> Any:
     if layer not in scores.layers:
         raise ValueError(f"Expected a layer among {list(scores.layers)}, but got {layer!r}")
     return values[layer]
-
-
-def _figure_of(ax: Axes) -> Figure:
-    figure = ax.get_figure()
-    return figure  # type: ignore[return-value]  # the axes are on a figure

@@ -1,141 +1,37 @@
-"""Pictures of stimuli and spectra; each returns its figure and shows nothing."""
+"""Pictures of what one neuron answers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
+from .._checks import example_index
 from ..design.base import Design
 from ..design.components import Component
-from ..design.tags import TaggingDesign
-from ..spectrum.plan import neighbours_of
-from ..spectrum.statistics import Statistic
+from ..spectrum.plan import neighbors_of
+from ..spectrum.statistics import STATISTICS, Statistic
 from ..spectrum.tagged import TaggedSpectrum
-from ..stimulus.frames import Baselines, FeatureMask, Stimulus
-from .maps import neuron_index, to_pixels
-from .style import INTERMODULATION_COLOR, STATISTIC_LABELS, part_color
+from .style import (
+    INTERMODULATION_COLOR,
+    figure_of,
+    neuron_index,
+    neuron_title,
+    part_color,
+    part_name,
+)
 
 INTERMODULATION_LABEL = "intermodulations"
-# Flashes above three a second can trigger seizures (WCAG 2.3.1): the fastest tag plays below two.
-GIF_FLICKER_RATE = 1.875
-GIF_FRAMES_PER_SECOND = 20
-GIF_MOST_FRAMES = 120
-
-
-def plot_stimulus(
-    inputs: Tensor,
-    design: Design | None = None,
-    feature_mask: FeatureMask = None,
-    baselines: Baselines = None,
-    *,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    n_shown: int = 8,
-) -> tuple[Figure, NDArray[np.object_]]:
-    """Draw the stimulus as a film strip over the contrast of each part (the paper's Fig. 1).
-
-    Args:
-        inputs (Tensor): One image, shape ``(1, channels, height, width)``.
-        design (Design, optional): Default: the paper's.
-        feature_mask, baselines: As in `FrequencyTaggingAttribution.attribute`.
-        mean, std (sequence of float, optional): Normalisation to undo. Default: none, values are
-            in [0, 1].
-        n_shown (int, optional): Frames in the strip, evenly spaced over the time shown. Default: 8
-
-    Returns:
-        tuple: The figure, and its axes: one per frame, then the curve.
-
-    Raises:
-        ValueError: If the input is not one image.
-    """
-    design = design or TaggingDesign()
-    shown, pace, unit, axis_label = _timeline(design)
-    moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
-    pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
-    figure = plt.figure(figsize=(1.5 * n_shown, 3.6), layout="constrained")
-    layout = figure.add_gridspec(2, n_shown, height_ratios=(1.5, 1.2))
-    axes: list[Axes] = []
-    for column, moment in enumerate(moments):
-        axis = figure.add_subplot(layout[0, column])
-        axis.imshow(pixels[column], vmin=0, vmax=1, cmap="gray")
-        axis.set_title(unit.format(pace * moment), fontsize=10)
-        axis.set_axis_off()
-        axes.append(axis)
-    curve = figure.add_subplot(layout[1, :])
-    for part in range(design.n_parts):
-        curve.plot(
-            pace * np.arange(shown),
-            design.contrasts[:shown, part],
-            color=part_color(part),
-            label=f"part {part}: {_tag(part, design)}",
-        )
-    for moment in moments:
-        curve.axvline(pace * moment, color="0.8", linewidth=0.8, zorder=0)
-    curve.set(xlabel=axis_label, ylabel="Contrast", xlim=(0, pace * (shown - 1)))
-    curve.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    axes.append(curve)
-    return figure, np.array(axes, dtype=object)
-
-
-def save_stimulus_gif(
-    path: str | Path,
-    inputs: Tensor,
-    design: Design | None = None,
-    feature_mask: FeatureMask = None,
-    baselines: Baselines = None,
-    *,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    size: int = 160,
-) -> Path:
-    """Write one period of the stimulus as a looping GIF, in slow motion.
-
-    The fastest tag flickers 1.9 times a second (a quarter of its speed for the paper's 7.5 Hz),
-    below the three flashes that the accessibility guidelines allow; long periods are cut.
-
-    Args:
-        path (str or Path): Where to write.
-        inputs, design, feature_mask, baselines, mean, std: As in `plot_stimulus`.
-        size (int, optional): Height of the picture in pixels. Default: 160
-
-    Returns:
-        Path: The file written.
-    """
-    design = design or TaggingDesign()
-    if not isinstance(design, TaggingDesign):
-        raise ValueError(
-            f"Expected a design in time to make a film of, but got a {design}, whose frames have "
-            "no order; `plot_stimulus` shows them"
-        )
-    period = design.n_frames // int(np.gcd.reduce([design.n_frames, *design.bins]))
-    slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
-    step = max(1, round(design.sampling_rate / slowing / GIF_FRAMES_PER_SECOND))
-    moments = np.arange(0, period, step)[:GIF_MOST_FRAMES]
-    frames = _frames(inputs, design, feature_mask, baselines, moments)
-    height, width = frames.shape[-2:]
-    pixels = (255 * to_pixels(frames, mean, std)).round().astype(np.uint8)
-    images = [
-        Image.fromarray(frame).resize((size * width // height, size), Image.Resampling.NEAREST)
-        for frame in pixels
-    ]
-    duration = 10 * math.ceil(100 * slowing * step / design.sampling_rate)  # GIF counts in 10 ms
-    images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
-    return Path(path)
 
 
 def plot_spectrum(
     spectrum: TaggedSpectrum,
     neuron: int | Sequence[int],
-    example: int = 0,
+    example: int | None = None,
     statistic: Statistic = "amplitude",
     *,
     n_labels: int = 6,
@@ -147,7 +43,7 @@ def plot_spectrum(
         spectrum (TaggedSpectrum): From ``spectrum`` of the attribution; with
             ``pooling="channel"`` a neuron is a filter.
         neuron (int or sequence of int): Index of the neuron behind the batch dimension.
-        example (int, optional): Index in the batch. Default: 0
+        example (int, optional): Which image of the batch; not needed for a batch of one.
         statistic (str, optional): One of `statistics.STATISTICS`. Default: ``"amplitude"``
         n_labels (int, optional): The strongest components to name, as far as names do not cover
             each other. Default: 6
@@ -156,7 +52,7 @@ def plot_spectrum(
     Returns:
         tuple: The figure and its axes.
     """
-    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
+    index = _index(spectrum, neuron, example)
     design = spectrum.design
     heights = [
         float(spectrum.reduce([component], statistic, "sum")[index])
@@ -169,9 +65,8 @@ def plot_spectrum(
     for (kind, color), place, height in zip(kinds, places, heights, strict=True):
         ax.vlines(place, 0, height, color=color, linewidth=2.5)
         ax.plot(place, height, "o", color=color, markersize=5, label=kind)
-    in_time = isinstance(design, TaggingDesign)
     # Without frequencies to show, the axis names every component.
-    if in_time:
+    if design.in_time:
         sizes = np.abs(heights)
         strongest = [r for r in np.argsort(-sizes)[:n_labels] if sizes[r] > 0.01 * sizes.max()]
         _label_lines(
@@ -184,13 +79,13 @@ def plot_spectrum(
     ax.margins(x=0.04, y=0.14)
     if min(heights) >= 0:
         ax.set_ylim(bottom=0)
-    if not in_time:
+    if not design.in_time:
         names = [design.label(component) for component in spectrum.components]
         ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
     ax.set(
-        xlabel="Frequency (Hz)" if in_time else "Component",
-        ylabel=STATISTIC_LABELS[statistic],
-        title=f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}",
+        xlabel="Frequency (Hz)" if design.in_time else "Component",
+        ylabel=STATISTICS[statistic].axis_label,
+        title=neuron_title(spectrum, index),
     )
     handles, names = ax.get_legend_handles_labels()
     # One entry of a kind, as they appear, but intermodulations last.
@@ -199,69 +94,67 @@ def plot_spectrum(
         key=lambda entry: entry[0] == INTERMODULATION_LABEL,
     )
     ax.legend([handle for _, handle in entries], [name for name, _ in entries], frameon=False)
-    figure = ax.get_figure()
-    return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+    return figure_of(ax), ax
 
 
-def plot_neighbours(
+def plot_neighbors(
     spectrum: TaggedSpectrum,
     neuron: int | Sequence[int],
     component: Sequence[int],
-    example: int = 0,
+    example: int | None = None,
     *,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw a component's line among the neighbours that are its noise (the paper's Fig. 3).
+    """Draw a component's line among the neighbors that are its noise (the paper's Fig. 3).
 
     Args:
-        spectrum (TaggedSpectrum): With neighbours: computed with ``noise_std``, or from a series.
+        spectrum (TaggedSpectrum): With neighbors: computed with ``noise_std``, or from a series.
         neuron (int or sequence of int): Index of the neuron behind the batch dimension.
         component (sequence of int): The component.
-        example (int, optional): Index in the batch. Default: 0
+        example (int, optional): Which image of the batch; not needed for a batch of one.
         ax (Axes, optional): Where to draw. Default: a new figure.
 
     Returns:
         tuple: The figure and its axes. The SNR is the line's height over the dashed mean's.
 
     Raises:
-        ValueError: If the spectrum has no neighbours.
+        ValueError: If the spectrum has no neighbors.
     """
     design = spectrum.design
-    if not spectrum.n_neighbors or not isinstance(design, TaggingDesign):
+    (wanted,) = design.components([component])
+    place = design.line_frequency(design.line(wanted))
+    if not spectrum.n_neighbors or design.sampling_rate is None or place is None:
         raise ValueError(
-            "Expected a spectrum with neighbouring bins, but got one without; compute it with "
+            "Expected a spectrum with neighboring bins, but got one without; compute it with "
             "noise_std above 0, or from a series"
         )
-    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
-    (wanted,) = design.components([component])
-    bins = neighbours_of(wanted, spectrum.components, design, spectrum.n_neighbors)
-    noise = spectrum.neighbour_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
+    index = _index(spectrum, neuron, example)
+    bins = neighbors_of(wanted, spectrum.components, design, spectrum.n_neighbors)
+    noise = spectrum.neighbor_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
     height = float(spectrum.amplitude(wanted)[index])
     if ax is None:
         _, ax = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
     resolution = design.sampling_rate / design.n_frames
     frequencies = np.array(bins) * resolution
-    ax.bar(frequencies, noise, 0.6 * resolution, color="0.65", label="neighbours")
-    place = design.bin(wanted) * resolution
+    ax.bar(frequencies, noise, 0.6 * resolution, color="0.65", label="neighbors")
     color = _kind(wanted, design)[1]
     ax.bar(place, height, 0.6 * resolution, color=color, label=design.title(wanted))
     ax.axhline(noise.mean(), color="0.2", linestyle="--", linewidth=1.2, label="their mean")
     ax.set_xticks(np.sort(np.append(frequencies, place)))
     ax.set(
         xlabel="Frequency (Hz)",
-        ylabel=STATISTIC_LABELS["amplitude"],
+        ylabel=STATISTICS["amplitude"].axis_label,
         title=f"SNR = {float(spectrum.snr(wanted)[index]):.3g}",
     )
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    figure = ax.get_figure()
-    return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+    return figure_of(ax), ax
 
 
 def plot_contrast_response(
     spectrum: TaggedSpectrum,
     neuron: int | Sequence[int],
     parts: tuple[int, int] | None = None,
-    example: int = 0,
+    example: int | None = None,
     *,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
@@ -272,55 +165,82 @@ def plot_contrast_response(
         neuron (int or sequence of int): Index of the neuron behind the batch dimension.
         parts (tuple[int, int], optional): Two parts whose contrasts to vary together, for a
             surface. Default: None, a curve for every part, averaged over the flicker of the others.
-        example (int, optional): Index in the batch. Default: 0
+        example (int, optional): Which image of the batch; not needed for a batch of one.
         ax (Axes, optional): Where to draw. Default: a new figure.
 
     Returns:
         tuple: The figure and its axes.
     """
-    index = (example, *neuron_index(neuron, spectrum.mean.shape[1:]))
+    index = _index(spectrum, neuron, example)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.2, 4), layout="constrained")
-    figure = ax.get_figure()
-    ax.set_title(f"Neuron {index[1:] if len(index) > 2 else index[1]}, example {example}")
+    ax.set_title(neuron_title(spectrum, index))
     if parts is None:
         answered = {c.parts[0] for c in spectrum.components if c.is_harmonic}
         for part in sorted(answered):
             contrasts, response = spectrum.contrast_response(part)
             curve = response.movedim(0, -1)[index].cpu()
-            ax.plot(contrasts.cpu(), curve, color=part_color(part), label=f"part {part}")
+            ax.plot(
+                contrasts.cpu(),
+                curve,
+                color=part_color(part),
+                label=part_name(part, spectrum.design),
+            )
         ax.set(xlabel="Contrast of the part", ylabel="Mean activation")
         ax.legend(frameon=False)
-        return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+        return figure_of(ax), ax
     if np.size(parts) != 2:
         raise ValueError(f"Expected `parts` to be two for a surface, but got {parts}")
     contrasts, response = spectrum.contrast_response(parts)
     levels, surface = contrasts.cpu(), response.movedim((0, 1), (-2, -1))[index].cpu()
     # Rows of a picture are the vertical axis: the second part's contrast.
     filled = ax.contourf(levels, levels, surface.T, levels=12, cmap="viridis")
-    ax.figure.colorbar(filled, ax=ax, label="Activation")
-    ax.set(xlabel=f"Contrast of part {parts[0]}", ylabel=f"Contrast of part {parts[1]}")
+    figure_of(ax).colorbar(filled, ax=ax, label="Activation")
+    first, second = (part_name(part, spectrum.design) for part in parts)
+    ax.set(xlabel=f"Contrast of {first}", ylabel=f"Contrast of {second}")
     ax.set_aspect("equal")
-    return figure, ax  # type: ignore[return-value]  # the axes are on a figure
+    return figure_of(ax), ax
 
 
-def _timeline(design: Design) -> tuple[int, float, str, str]:
-    """How many frames to draw, their pace, what to write above a frame and below the axis."""
-    if not isinstance(design, TaggingDesign):
-        return design.n_frames, 1.0, "frame {:.0f}", "Frame"
-    # Two cycles of the slowest tag tell the curves apart without crowding them.
-    shown = min(design.n_frames, 2 * -(-design.n_frames // min(design.bins)))
-    return shown, 1000 / design.sampling_rate, "{:.0f} ms", "Time (ms)"
+def plot_contrasts(
+    spectrum: TaggedSpectrum,
+    neuron: int | Sequence[int],
+    parts: tuple[int, int] = (0, 1),
+    example: int | None = None,
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Draw how a neuron follows the contrast of each part, and of two together.
+
+    Args:
+        spectrum (TaggedSpectrum): As in `plot_spectrum`.
+        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+        parts (tuple[int, int], optional): The two parts. Default: (0, 1)
+        example (int, optional): Which image of the batch; not needed for a batch of one.
+
+    Returns:
+        tuple: The figure, and its axes: the curves, then the surface.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    plot_contrast_response(spectrum, neuron, None, example, ax=axes[0])
+    plot_contrast_response(spectrum, neuron, parts, example, ax=axes[1])
+    return figure, axes
+
+
+def _index(
+    spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int | None
+) -> tuple[int, ...]:
+    """Where a neuron of an image stands in the tensors of a spectrum."""
+    place = neuron_index(neuron, spectrum.mean.shape[1:])
+    return example_index(example, len(spectrum)), *place
 
 
 def _places(spectrum: TaggedSpectrum) -> list[float]:
-    """Where to draw each component: at its line's frequency, or one beside the other."""
-    design = spectrum.design
-    if not isinstance(design, TaggingDesign):
-        return list(map(float, range(len(spectrum.components))))
-    # Where the line lies, which is not the component's own frequency if that is above Nyquist.
-    resolution = design.sampling_rate / design.n_frames
-    return [design.bin(component) * resolution for component in spectrum.components]
+    """Where to draw each component: at its line's frequency, or one beside the other.
+
+    A line is not at the component's own frequency if that lies above Nyquist.
+    """
+    lines = map(spectrum.design.line, spectrum.components)
+    frequencies = map(spectrum.design.line_frequency, lines)
+    return [place if f is None else f for place, f in enumerate(frequencies)]
 
 
 def _kind(component: Component, design: Design) -> tuple[str, str]:
@@ -328,7 +248,7 @@ def _kind(component: Component, design: Design) -> tuple[str, str]:
     if component.is_intermodulation:
         return INTERMODULATION_LABEL, INTERMODULATION_COLOR
     (part,) = component.parts
-    return f"harmonics of {_tag(part, design)}", part_color(part)
+    return f"harmonics of {part_name(part, design)}", part_color(part)
 
 
 def _label_lines(
@@ -356,26 +276,3 @@ def _label_lines(
             fontsize=9,
             color=color,
         )
-
-
-def _tag(part: int, design: Design) -> str:
-    """Name of a part's fundamental, with its frequency if it has one."""
-    return design.title([int(p == part) for p in range(design.n_parts)])
-
-
-def _frames(
-    inputs: Tensor,
-    design: Design,
-    feature_mask: FeatureMask,
-    baselines: Baselines,
-    moments: NDArray[np.int64],
-) -> Tensor:
-    """Frames of one image at some moments, shape ``(len(moments), channels, height, width)``."""
-    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or len(inputs) != 1:
-        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise ValueError(
-            f"Expected `inputs` to be one image of shape (1, channels, height, width), but got "
-            f"{shape}; take `inputs[:1]`"
-        )
-    stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
-    return stimulus.frames(design.contrasts[moments])[0]

@@ -217,7 +217,8 @@ def test_rows_per_pass_and_the_order_of_layers_change_nothing(name, limits):
 def test_images_and_tokens_become_maps(name, layer, layout):
     spectrum = spectra(name)[layer]
     result, size = spectrum.amplitude((1, 1)) + spectrum.amplitude((1, 0)), IMAGE[1:]
-    drawn = to_map(result, size, example=1)
+    assert spectrum.layout == layout
+    drawn = to_map(result, size, example=1, layout=layout)
     assert drawn.shape == (*size, 1)
     if layout == "channels_last":
         result = result.movedim(-1, 1)

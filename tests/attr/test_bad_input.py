@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign
-from captum_ssvep.spectrum.statistics import neighbour_ratio
-from captum_ssvep.stimulus import frames as stimulus
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    choose_design,
+    halves,
+    tiles,
+)
+from captum_ssvep.spectrum.statistics import neighbor_ratio
 
 
 class Silent(nn.Module):
@@ -77,7 +84,7 @@ BAD_DESIGNS = {
     "phases": (dict(phases=(0, 0, 0)), ValueError, r"one per tag \(2\), but got 3"),
     "waveform": (dict(waveform="square"), ValueError, "'sine' or 'triangle', but got 'square'"),
     "frames": (dict(n_frames=2.5), TypeError, "`n_frames` to be an integer"),
-    "rate": (dict(sampling_rate=0), ValueError, "positive `sampling_rate`"),
+    "rate": (dict(sampling_rate=0), ValueError, "`sampling_rate` to be above 0 Hz"),
 }
 
 
@@ -88,7 +95,7 @@ def test_bad_designs(name):
         TaggingDesign(**arguments)
 
 
-FOUR = TaggingDesign.for_parts(4, max_order=2)
+FOUR = choose_design(4, max_order=2)
 BAD_CALLS = {
     "integer input": (dict(inputs=IMAGE.int()), TypeError, "floating dtype.*int32"),
     "bool input": (dict(inputs=IMAGE > 0), TypeError, "floating dtype.*bool"),
@@ -174,7 +181,7 @@ BAD_CALLS = {
     "statistic": (dict(statistic="power"), ValueError, "snr, snr_db, amplitude.*'power'"),
     "reduction": (dict(reduction="median"), ValueError, "mean, sum, max, energy.*'median'"),
     "noise": (dict(noise_std=-1.0), ValueError, "`noise_std` of at least 0"),
-    "neighbours": (
+    "neighbors": (
         dict(n_neighbors=200, noise_std=0.1),
         ValueError,
         "`n_neighbors`.*720 frames",
@@ -191,9 +198,9 @@ BAD_CALLS = {
         ValueError,
         r"parts \[1\] without a pixel",
     ),
-    "no design": (dict(design=TaggingDesign.grid), TypeError, "to be a design, as `TaggingDesign"),
-    "frames per pass": (dict(perturbations_per_eval=0), ValueError, "positive integer, but got 0"),
-    "rows per pass": (dict(internal_batch_size=-1), ValueError, "positive integer, but got -1"),
+    "no design": (dict(design=ChebyshevGrid), TypeError, "to be a design, as `TaggingDesign"),
+    "frames per pass": (dict(perturbations_per_eval=0), ValueError, "to be at least 1, but got 0"),
+    "rows per pass": (dict(internal_batch_size=-1), ValueError, "to be at least 1, but got -1"),
 }
 
 
@@ -223,7 +230,7 @@ OTHER_CALLS = {
         lambda: TaggingDesign((6.0,)).components("intermodulations"),
         "intermodulations need two parts",
     ),
-    "parts": (lambda: TaggingDesign.for_parts(0), "`n_parts` and `max_order` of at least 1"),
+    "parts": (lambda: choose_design(0), "`n_parts` to be at least 1"),
     "absent component": (lambda: spectrum().amplitude((1, 1)), "it holds f1, f2"),
     "absent group": (lambda: spectrum().reduce("intermodulations"), "has only f1, f2"),
     "a component for parts": (lambda: spectrum().interaction((1, 1)), r"got \(1, 1\), for which"),
@@ -241,9 +248,9 @@ OTHER_CALLS = {
         lambda: TaggedSpectrum.from_series(torch.zeros(100, 1), TaggingDesign()),
         "n_frames = 240",
     ),
-    "narrow image": (lambda: stimulus.halves((1, 3, 8, 1)), "at least 2 elements"),
-    "too many rows": (lambda: stimulus.grid((1, 3, 8, 8), 9, 1), "9 x 1"),
-    "window": (lambda: neighbour_ratio(torch.zeros(4)), "window of 5 bins"),
+    "narrow image": (lambda: halves((1, 3, 8, 1)), "at least 2 elements"),
+    "too many rows": (lambda: tiles((1, 3, 8, 8), 9, 1), "9 x 1"),
+    "window": (lambda: neighbor_ratio(torch.zeros(4)), "window of 5 bins"),
 }
 
 

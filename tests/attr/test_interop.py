@@ -251,14 +251,20 @@ def test_infidelity_of_a_map_of_the_inputs_shape(digits):
     images, arguments = torch.ones(2, 1, 16, 16), dict(n_perturb_samples=20, normalize=True)
     tagging = FrequencyTaggingAttribution(model, "0")
     left = tagging.attribute(images, statistic="amplitude", components=[(1, 0)])
-    assert (to_inputs(left, images)[..., :6] > 0.1).all()
-    assert (to_inputs(left, images)[..., 10:] < 1e-6).all()
-    faithful = to_inputs(tagging.attribute(images, statistic="amplitude"), images)
+    assert (to_inputs(left, images, layout="channels_first")[..., :6] > 0.1).all()
+    assert (to_inputs(left, images, layout="channels_first")[..., 10:] < 1e-6).all()
+    faithful = to_inputs(
+        tagging.attribute(images, statistic="amplitude"), images, layout="channels_first"
+    )
     wrong = faithful * torch.linspace(-1, 1, 16)
     assert (infidelity(model, darker, images, faithful, **arguments) < 1e-6).all()
     assert (infidelity(model, darker, images, wrong, **arguments) > 0.1).all()
     network, examples = digits
-    mapped = to_inputs(FrequencyTaggingAttribution(network, "layer3").attribute(examples), examples)
+    mapped = to_inputs(
+        FrequencyTaggingAttribution(network, "layer3").attribute(examples),
+        examples,
+        layout="channels_first",
+    )
     found = infidelity(network, darker, examples, mapped, target=[3, 8], **arguments)
     assert found.isfinite().all()
 

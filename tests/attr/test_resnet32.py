@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     TaggingDesign,
     black,
@@ -173,12 +174,12 @@ def test_grids_are_nearer_to_the_truth_than_records_of_as_many_frames(resnet32, 
             cifar_images[:2], baselines=BLACK, design=design, pooling="channel", n_neighbors=0
         )
 
-    truths = spectra(TaggingDesign.grid(nodes=20))
+    truths = spectra(ChebyshevGrid(nodes=20))
     designs = {
         "paper": TaggingDesign(),  # 49 frames
         "cosine": TaggingDesign(phases=math.pi / 2),  # 35 frames
-        "grid": TaggingDesign.grid(),  # 25 frames
-        "larger grid": TaggingDesign.grid(nodes=7),  # 49 frames
+        "grid": ChebyshevGrid(),  # 25 frames
+        "larger grid": ChebyshevGrid(nodes=7),  # 49 frames
     }
     errors = {
         name: [np.mean(relative_errors(found, truths, order)) for order in range(1, 5)]
@@ -205,7 +206,7 @@ def test_the_first_convolution_is_linear_and_deeper_layers_are_not(resnet32):
         baselines=BLACK,
         show_progress=False,
     )
-    assert scores.n_examples == 100
+    assert scores.n_images == 100
     higher = [c for c in scores.components if c.is_harmonic and c.order > 1]
     floor = 1
     for group in (higher, "intermodulations"):

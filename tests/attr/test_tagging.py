@@ -8,7 +8,13 @@ import torch
 from captum.attr import LayerActivation, NoiseTunnel
 from torch import nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, grid
+from captum_ssvep import (
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    choose_design,
+    tiles,
+)
 from captum_ssvep.design.base import merge_equal_frames
 
 
@@ -187,9 +193,9 @@ def test_several_parts_and_an_untagged_background():
     model = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU()).eval()
     nn.init.ones_(model[0].weight)
     image = torch.ones(1, 1, 4, 4)
-    mask = grid(image.shape, 2, 2).clone()
+    mask = tiles(image.shape, 2, 2).clone()
     mask[..., 0, 0] = -1
-    design = TaggingDesign.for_parts(4, max_order=2)
+    design = choose_design(4, max_order=2)
     spectrum = FrequencyTaggingAttribution(model, "1").spectrum(
         image, feature_mask=mask, design=design, max_order=2
     )
@@ -230,10 +236,12 @@ def test_pooling_asks_where_channels_may_be_last():
     image = torch.rand(2, 3, 8, 8)
     for layer in ("0", "1"):
         tagging = FrequencyTaggingAttribution(model, layer)
-        with pytest.raises(ValueError, match="they may be last, as in transformers"):
+        with pytest.raises(ValueError, match="dimension 1 or the last; pass `channel_dim=1`"):
             tagging.spectrum(image, pooling="channel")
-        channels = tagging.spectrum(image, pooling=lambda x: x.flatten(1, -2).mean(1))
+        channels = tagging.spectrum(image, pooling="channel", channel_dim=-1)
+        by_hand = tagging.spectrum(image, pooling=lambda x: x.flatten(1, -2).mean(1))
         assert channels.mean.shape == (2, 3)
+        assert torch.allclose(channels.lines, by_hand.lines)
 
 
 def test_examples_keep_their_own_masks_and_baselines_in_blocks():
@@ -342,7 +350,7 @@ def test_collisions_are_warned_of_at_the_callers_line():
     model = nn.Sequential(nn.Linear(2, 1)).eval()
     tagging = FrequencyTaggingAttribution(model, "0")
     design = TaggingDesign((10.0, 20.0))
-    with pytest.warns(UserWarning, match=r"f2 with 2f1.*for_parts") as caught:
+    with pytest.warns(UserWarning, match=r"f2 with 2f1.*choose_design") as caught:
         tagging.attribute(torch.ones(1, 2), design=design)
     assert caught[0].filename == __file__
 

@@ -200,7 +200,7 @@ def test_conventions(model, capsys):
     ("arguments", "words"),
     [
         (dict(return_convergence_delta=True), "return_convergence_delta"),
-        (dict(frames_per_pass=0), "`frames_per_pass` to be a positive integer"),
+        (dict(frames_per_pass=0), "`frames_per_pass` to be at least 1"),
         (dict(statistic="power"), "`statistic`"),
         (dict(tag_baselines=torch.zeros(2)), "`tag_baselines` to broadcast"),
         (dict(tag_mask=torch.full((6,), 3)), "ids of `tag_mask`"),
@@ -242,7 +242,7 @@ def test_what_is_not_the_methods_is_refused_in_attribute_and_batches_are_checked
         score.attribute(IMAGES)
 
 
-def test_neighbours_are_asked_for_only_where_they_count(model):
+def test_neighbors_are_asked_for_only_where_they_count(model):
     tunnel = FrequencyTunnel(LayerActivation(model, model.relu))
     arguments = dict(noise_std=0.1, n_neighbors=200)
     assert tunnel.attribute(IMAGES, statistic="amplitude", **arguments).isfinite().all()

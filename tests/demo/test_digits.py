@@ -7,7 +7,7 @@ from torch import nn
 
 from captum_ssvep.demo import digits
 
-DATA = resources.files("captum_ssvep") / "data"
+DATA = resources.files("captum_ssvep.demo") / "data"
 
 
 @pytest.fixture(scope="module")

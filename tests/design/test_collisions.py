@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep import TaggingDesign
+from captum_ssvep import TaggingDesign, choose_design
 from captum_ssvep.design.collisions import (
     alias_turning_phases,
     collision_free_bins,
@@ -110,7 +110,7 @@ def test_a_turned_alias_is_estimated_at_its_strength(tags, phases):
     assert abs(before - after) / excess == pytest.approx(1, abs=1e-9)
 
 
-@pytest.mark.parametrize("design", [TaggingDesign(), TaggingDesign.for_parts(3, 3, kind="time")])
+@pytest.mark.parametrize("design", [TaggingDesign(), choose_design(3, 3, kind="time")])
 def test_a_replicate_has_the_same_tags_and_record(design):
     other, _ = design.replicate()
     assert other.phases != design.phases

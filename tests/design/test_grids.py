@@ -18,6 +18,7 @@ from captum_ssvep import (
     FrequencyTunnel,
     TaggedSpectrum,
     TaggingDesign,
+    choose_design,
     tagged_sequence,
 )
 from captum_ssvep.design.grids import ChebyshevGrid
@@ -25,7 +26,6 @@ from captum_ssvep.spectrum.statistics import REDUCTIONS
 from captum_ssvep.visualization import save_stimulus_gif
 
 M, A = 0.75, 0.25
-grid = TaggingDesign.grid
 
 
 def spectrum_of(response, design, **arguments):
@@ -57,7 +57,7 @@ THIRDS = torch.tensor([0, 0, 1, 1, 2, 2])
 @pytest.mark.parametrize("n_parts", [1, 2, 3])
 @pytest.mark.parametrize("nodes", [2, 5])
 def test_frames_are_all_combinations_of_chebyshev_nodes(n_parts, nodes):
-    design = grid(n_parts, nodes, (-0.2, 1.4))
+    design = ChebyshevGrid(n_parts, nodes, (-0.2, 1.4))
     assert isinstance(design, ChebyshevGrid)
     assert (design.n_parts, design.nodes, design.contrast) == (n_parts, nodes, (-0.2, 1.4))
     assert design.n_frames == design.n_distinct_frames == nodes**n_parts
@@ -68,18 +68,20 @@ def test_frames_are_all_combinations_of_chebyshev_nodes(n_parts, nodes):
 
 
 def test_grids_compare_by_value_and_name_themselves():
-    assert grid() == grid(2, np.int64(5), [0.5, 1])
-    assert grid() != grid(nodes=6)
-    assert str(grid(3, 4)) == "4 x 4 x 4 grid"
-    assert str(grid(1, 4)) == "grid of 4 nodes"
-    spectrum = spectrum_of(lambda x, y: x * y, grid())
-    assert "20 components to order 4, 5 x 5 grid, shape (1,)" in repr(spectrum)
-    assert grid().title((1, -1)) == "f1 - f2"
+    assert ChebyshevGrid() == ChebyshevGrid(2, np.int64(5), [0.5, 1])
+    assert ChebyshevGrid() != ChebyshevGrid(nodes=6)
+    assert str(ChebyshevGrid(3, 4)) == "4 x 4 x 4 grid"
+    assert str(ChebyshevGrid(1, 4)) == "grid of 4 nodes"
+    spectrum = spectrum_of(lambda x, y: x * y, ChebyshevGrid())
+    assert (
+        repr(spectrum) == "TaggedSpectrum(1 neuron, 5 x 5 grid, 20 components to order 4, 1 image)"
+    )
+    assert ChebyshevGrid().title((1, -1)) == "f1 - f2"
 
 
 @pytest.mark.parametrize(("n_parts", "nodes"), [(1, 9), (2, 5), (3, 4), (4, 3)])
 def test_lines_are_the_discrete_cosine_transform(n_parts, nodes):
-    design = grid(n_parts, nodes)
+    design = ChebyshevGrid(n_parts, nodes)
     series = np.random.default_rng(0).normal(size=(design.n_frames, 2, 3))
     cube = series.reshape(*[nodes] * n_parts, 2, 3)
     expected = dctn(cube, type=2, axes=range(n_parts)) / 2**n_parts  # SciPy doubles every sum
@@ -104,7 +106,11 @@ def polynomials(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     coefficients = random.normal(size=[2 * nodes - max_order] * n_parts)
     low = draw(st.floats(-1, 1))
-    return grid(n_parts, nodes, (low, low + draw(st.floats(0.1, 2)))), max_order, coefficients
+    return (
+        ChebyshevGrid(n_parts, nodes, (low, low + draw(st.floats(0.1, 2)))),
+        max_order,
+        coefficients,
+    )
 
 
 @settings(max_examples=60)
@@ -124,18 +130,20 @@ def test_coefficients_of_polynomials_are_exact(case):
 def test_shares_of_low_polynomials_add_up_to_the_variance(n_parts, nodes, seed):
     coefficients = np.random.default_rng(seed).normal(size=[nodes] * n_parts)
     coefficients[np.indices(coefficients.shape).sum(axis=0) >= nodes] = 0
-    spectrum = spectrum_of(polynomial(coefficients), grid(n_parts, nodes), max_order=nodes - 1)
+    spectrum = spectrum_of(
+        polynomial(coefficients), ChebyshevGrid(n_parts, nodes), max_order=nodes - 1
+    )
     assert spectrum.explained_variance.item() == pytest.approx(1, abs=1e-12)
 
 
 def test_a_degree_above_the_nodes_is_read_below_them():
     """cos(m theta) at q nodes is (-1)^j cos(n theta) with m = 2 q j +- n, and 0 at m = q."""
     for degree, alias, sign in ((6, 4, -1), (9, 1, -1), (11, 1, -1), (19, 1, 1), (24, 4, 1)):
-        spectrum = spectrum_of(lambda x, m=degree: np.cos(m * np.arccos(x)), grid(1))
+        spectrum = spectrum_of(lambda x, m=degree: np.cos(m * np.arccos(x)), ChebyshevGrid(1))
         for n in range(1, 5):
             wanted = sign if n == alias else 0
             assert spectrum.coefficient((n,)).item() == pytest.approx(wanted, abs=1e-13)
-    nothing = spectrum_of(lambda x: np.cos(5 * np.arccos(x)), grid(1))
+    nothing = spectrum_of(lambda x: np.cos(5 * np.arccos(x)), ChebyshevGrid(1))
     assert nothing.variance.item() == pytest.approx(0, abs=1e-28)
 
 
@@ -148,7 +156,7 @@ def test_errors_are_the_signed_sum_of_the_aliases():
     true = dctn(response(levels[:, None], levels), type=2) / n_true**2
     true[0] /= 2
     true[:, 0] /= 2
-    spectrum = spectrum_of(response, grid(2, nodes))
+    spectrum = spectrum_of(response, ChebyshevGrid(2, nodes))
     largest_error = 0.0
     for component in spectrum.components:
         total = 0.0
@@ -163,7 +171,7 @@ def test_errors_are_the_signed_sum_of_the_aliases():
 
 
 def test_sums_and_differences_are_the_same_line():
-    spectrum = spectrum_of(lambda x, y, z: np.maximum(x + y - 0.5 * z, 0.1), grid(3))
+    spectrum = spectrum_of(lambda x, y, z: np.maximum(x + y - 0.5 * z, 0.1), ChebyshevGrid(3))
     for signs in itertools.product([1, -1], repeat=2):
         for multiples in ((1, 1, 0), (2, 1, 1), (1, 0, 3)):
             other = (multiples[0], signs[0] * multiples[1], signs[1] * multiples[2])
@@ -178,7 +186,9 @@ def test_a_fine_grid_and_a_long_record_agree(phases):
 
     n_frames = 2 * 24**2 + 2 * 24 + 1
     time = TaggingDesign((24, 25), n_frames, n_frames, phases)
-    record, points = (spectrum_of(response, d, n_neighbors=0) for d in (time, grid(nodes=16)))
+    record, points = (
+        spectrum_of(response, d, n_neighbors=0) for d in (time, ChebyshevGrid(nodes=16))
+    )
     for component in points.components:
         for read_out in (TaggedSpectrum.amplitude, TaggedSpectrum.coefficient):
             both = read_out(record, component), read_out(points, component)
@@ -190,7 +200,7 @@ def test_a_fine_grid_and_a_long_record_agree(phases):
 
 
 def test_a_product_shares_its_variance_as_its_closed_form():
-    spectrum = spectrum_of(lambda x, y: (M + A * x) * (M + A * y), grid())
+    spectrum = spectrum_of(lambda x, y: (M + A * x) * (M + A * y), ChebyshevGrid())
     variances = A * A * M * M / 2, A**4 / 4  # of a part, and of both together
     total = 2 * variances[0] + variances[1]
     assert spectrum.variance.item() == pytest.approx(total, abs=1e-14)
@@ -203,11 +213,11 @@ def test_a_product_shares_its_variance_as_its_closed_form():
 
 @pytest.mark.parametrize("statistic", ["snr", "snr_db", "amplitude", "coefficient"])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_statistics_without_neighbours_work(model, statistic, reduction):
+def test_statistics_without_neighbors_work(model, statistic, reduction):
     tagging = FrequencyTaggingAttribution(model, "1")
     arguments = dict(components="all", statistic=statistic, reduction=reduction)
-    result = tagging.attribute(IMAGES, design=grid(), **arguments)
-    spectrum = tagging.spectrum(IMAGES, design=grid())
+    result = tagging.attribute(IMAGES, design=ChebyshevGrid(), **arguments)
+    spectrum = tagging.spectrum(IMAGES, design=ChebyshevGrid())
     torch.testing.assert_close(
         result, spectrum.reduce("all", statistic, reduction), rtol=1e-9, atol=1e-12
     )
@@ -216,27 +226,27 @@ def test_statistics_without_neighbours_work(model, statistic, reduction):
 
 
 def test_snr_is_the_amplitude_in_units_of_the_floor(model):
-    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=grid())
-    assert spectrum.neighbour_bins == ()
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=ChebyshevGrid())
+    assert spectrum.neighbor_bins == ()
     torch.testing.assert_close(
         spectrum.snr((1, 1)), spectrum.amplitude((1, 1)) / spectrum.floor[:, None]
     )
     shares = spectrum.reduce("all", "variance_share", "sum")
     torch.testing.assert_close(shares, spectrum.explained_variance)
-    linear = FrequencyTaggingAttribution(model, "0").spectrum(IMAGES, design=grid())
+    linear = FrequencyTaggingAttribution(model, "0").spectrum(IMAGES, design=ChebyshevGrid())
     assert (linear.snr((1, 1)) < 1).all()  # absent
     assert (linear.snr((1, 0)) > 1e6).all()
 
 
 def test_a_series_of_frames_gives_the_same_spectrum(model):
-    design = grid(nodes=6)
+    design = ChebyshevGrid(nodes=6)
     spectrum = FrequencyTaggingAttribution(model, "3").spectrum(
         IMAGES, 0.3, design=design, perturbations_per_eval=7
     )
     frames = tagged_sequence(IMAGES, design, baselines=0.3)
     assert frames.shape == (36, 3, 6)
     series = TaggedSpectrum.from_series(model(frames.flatten(0, 1)).reshape(36, 3, 4), design)
-    for name in ("lines", "mean", "variance", "floor", "neighbour_lines"):
+    for name in ("lines", "mean", "variance", "floor", "neighbor_lines"):
         torch.testing.assert_close(
             getattr(series, name), getattr(spectrum, name), rtol=1e-9, atol=1e-13
         )
@@ -244,7 +254,7 @@ def test_a_series_of_frames_gives_the_same_spectrum(model):
 
 
 def test_three_parts_flicker_as_the_mask_says(model):
-    design = grid(3, 4)
+    design = ChebyshevGrid(3, 4)
     spectrum = FrequencyTaggingAttribution(model, "1").spectrum(
         IMAGES, feature_mask=THIRDS, design=design, max_order=3
     )
@@ -258,24 +268,24 @@ def test_three_parts_flicker_as_the_mask_says(model):
 
 
 def test_the_tunnel_takes_grids(model):
-    plain = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=grid())
+    plain = FrequencyTaggingAttribution(model, "1").spectrum(IMAGES, design=ChebyshevGrid())
     tunnel = FrequencyTunnel(LayerActivation(model, model[1]))
-    through = tunnel.spectrum(IMAGES, design=grid(), frames_per_pass=4)
+    through = tunnel.spectrum(IMAGES, design=ChebyshevGrid(), frames_per_pass=4)
     torch.testing.assert_close(through.lines, plain.lines, rtol=1e-9, atol=1e-13)
     tunnel = FrequencyTunnel(LayerGradientXActivation(model, model[1]))
-    result = tunnel.attribute(IMAGES, design=grid(), target=0, statistic="coefficient")
+    result = tunnel.attribute(IMAGES, design=ChebyshevGrid(), target=0, statistic="coefficient")
     assert result.shape == (3, 8)
     assert result.isfinite().all()
     with pytest.raises(ValueError, match="design in time for statistic='zscore'"):
-        tunnel.attribute(IMAGES, design=grid(), target=0, statistic="zscore")
+        tunnel.attribute(IMAGES, design=ChebyshevGrid(), target=0, statistic="zscore")
 
 
 @pytest.mark.parametrize(
     ("design", "estimate_error", "n_rows"),
     [
-        (grid(), False, 25),
-        (grid(), True, 25 + 36),
-        (grid(3, 4), False, 64),
+        (ChebyshevGrid(), False, 25),
+        (ChebyshevGrid(), True, 25 + 36),
+        (ChebyshevGrid(3, 4), False, 64),
         (TaggingDesign(), True, 49 + 65),
     ],
 )
@@ -293,11 +303,11 @@ def test_what_a_design_costs(model, design, estimate_error, n_rows):
 
 
 def test_saving_keeps_the_grid(tmp_path):
-    spectrum = spectrum_of(lambda x, y: np.exp(x * y), grid(contrast=(0.2, 0.9)))
+    spectrum = spectrum_of(lambda x, y: np.exp(x * y), ChebyshevGrid(contrast=(0.2, 0.9)))
     for original in (spectrum, spectrum + spectrum):
         original.save(tmp_path / "spectrum.npz")
         loaded = TaggedSpectrum.load(tmp_path / "spectrum.npz")
-        assert loaded.design == original.design == grid(contrast=(0.2, 0.9))
+        assert loaded.design == original.design == ChebyshevGrid(contrast=(0.2, 0.9))
         assert loaded.components == original.components
         assert (loaded.variance is None) == (original.variance is None)
         assert torch.equal(loaded.coefficient((1, 1)), original.coefficient((1, 1)))
@@ -307,11 +317,11 @@ def test_saving_keeps_the_grid(tmp_path):
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
 @pytest.mark.parametrize("max_order", [1, 4])
 def test_few_parts_get_a_grid(n_parts, max_order):
-    assert TaggingDesign.for_parts(n_parts, max_order) == grid(n_parts, max_order + 1)
-    assert TaggingDesign.for_parts(n_parts, max_order, "grid", (0.0, 1.0)) == grid(
+    assert choose_design(n_parts, max_order) == ChebyshevGrid(n_parts, max_order + 1)
+    assert choose_design(n_parts, max_order, "grid", (0.0, 1.0)) == ChebyshevGrid(
         n_parts, max_order + 1, (0.0, 1.0)
     )
-    time = TaggingDesign.for_parts(n_parts, max_order, "time", (0.0, 1.0))
+    time = choose_design(n_parts, max_order, "time", (0.0, 1.0))
     assert isinstance(time, TaggingDesign)
     assert time.contrast == (0.0, 1.0)
     assert max_order <= time.collision_free_order
@@ -319,41 +329,61 @@ def test_few_parts_get_a_grid(n_parts, max_order):
 
 @pytest.mark.parametrize("n_parts", [5, 6])
 def test_many_parts_get_tags_free_to_one_order_more(n_parts):
-    auto = TaggingDesign.for_parts(n_parts, 2)
+    auto = choose_design(n_parts, 2)
     assert isinstance(auto, TaggingDesign)
     assert auto.collision_free_order >= 3
-    assert auto == TaggingDesign.for_parts(n_parts, 3, kind="time")
-    assert TaggingDesign.for_parts(n_parts, 2, kind="grid") == grid(n_parts, 3)
+    assert auto == choose_design(n_parts, 3, kind="time")
+    assert choose_design(n_parts, 2, kind="grid") == ChebyshevGrid(n_parts, 3)
 
 
 def test_a_triangle_wave_needs_time():
-    design = TaggingDesign.for_parts(2, 3, waveform="triangle")
+    design = choose_design(2, 3, waveform="triangle")
     assert isinstance(design, TaggingDesign)
     assert design.waveform == "triangle"
 
 
 REFUSALS = {
-    "part": (lambda: grid(0), ValueError, "`n_parts` of at least 1, but got 0"),
-    "half a part": (lambda: grid(1.5), TypeError, "`n_parts` to be an integer, but got 1.5"),
-    "one node": (lambda: grid(nodes=1), ValueError, "`nodes` of at least 2, but got 1"),
-    "half a node": (lambda: grid(nodes=4.0), TypeError, "`nodes` to be an integer, but got 4.0"),
-    "true nodes": (lambda: grid(nodes=True), TypeError, "`nodes` to be an integer"),
-    "reversed contrast": (lambda: grid(contrast=(1, 0.5)), ValueError, "lowest < highest"),
-    "infinite contrast": (lambda: grid(contrast=(0, math.inf)), ValueError, "to be finite"),
-    "text contrast": (lambda: grid(contrast="ab"), TypeError, "`contrast` to hold numbers"),
+    "part": (lambda: ChebyshevGrid(0), ValueError, "`n_parts` to be at least 1, but got 0"),
+    "half a part": (
+        lambda: ChebyshevGrid(1.5),
+        TypeError,
+        "`n_parts` to be an integer, but got 1.5",
+    ),
+    "one node": (lambda: ChebyshevGrid(nodes=1), ValueError, "`nodes` to be at least 2, but got 1"),
+    "half a node": (
+        lambda: ChebyshevGrid(nodes=4.0),
+        TypeError,
+        "`nodes` to be an integer, but got 4.0",
+    ),
+    "true nodes": (lambda: ChebyshevGrid(nodes=True), TypeError, "`nodes` to be an integer"),
+    "reversed contrast": (lambda: ChebyshevGrid(contrast=(1, 0.5)), ValueError, "lowest < highest"),
+    "infinite contrast": (
+        lambda: ChebyshevGrid(contrast=(0, math.inf)),
+        ValueError,
+        "to be finite",
+    ),
+    "text contrast": (
+        lambda: ChebyshevGrid(contrast="ab"),
+        TypeError,
+        "`contrast` to hold numbers",
+    ),
     "multiple": (
-        lambda: grid().components([(5, 0)]),
+        lambda: ChebyshevGrid().components([(5, 0)]),
         ValueError,
         "multiples below 5.*got 5.*nodes=6",
     ),
-    "negative multiple": (lambda: grid().components([(1, -7)]), ValueError, "below 5.*got 7"),
-    "length": (lambda: grid().components([(1, 0, 0)]), ValueError, "tuples of 2 integers"),
+    "negative multiple": (
+        lambda: ChebyshevGrid().components([(1, -7)]),
+        ValueError,
+        "below 5.*got 7",
+    ),
+    "length": (lambda: ChebyshevGrid().components([(1, 0, 0)]), ValueError, "tuples of 2 integers"),
     "triangle": (
-        lambda: TaggingDesign.for_parts(2, kind="grid", waveform="triangle"),
+        lambda: choose_design(2, kind="grid", waveform="triangle"),
         ValueError,
         "'sine' for kind='grid'.*got 'triangle'",
     ),
-    "kind": (lambda: TaggingDesign.for_parts(2, kind="fast"), ValueError, "'auto'.*got 'fast'"),
+    "kind": (lambda: choose_design(2, kind="fast"), ValueError, "auto, grid, time, but got 'fast'"),
 }
 
 
@@ -367,7 +397,7 @@ def test_what_is_no_grid_is_refused(name):
 REFUSED_CALLS = {
     "noise": (dict(noise_std=0.1), "design in time for `noise_std`, but got a 5 x 5 grid"),
     "zscore": (dict(statistic="zscore"), "design in time for statistic='zscore'"),
-    "baseline": (dict(statistic="baseline_corrected"), "no neighbouring lines"),
+    "baseline": (dict(statistic="baseline_corrected"), "no neighboring lines"),
     "component": (dict(components=[(5, 0)]), "multiples below 5"),
     "parts": (dict(feature_mask=THIRDS), r"ids \[2\] that the design lacks"),
 }
@@ -378,27 +408,31 @@ def test_calls_that_need_time_are_refused_before_anything_runs(model, name):
     arguments, words = REFUSED_CALLS[name]
     model[0].register_forward_hook(lambda *_: pytest.fail("the model ran"))
     with pytest.raises(ValueError, match=words):
-        FrequencyTaggingAttribution(model, "1").attribute(IMAGES, design=grid(), **arguments)
+        FrequencyTaggingAttribution(model, "1").attribute(
+            IMAGES, design=ChebyshevGrid(), **arguments
+        )
 
 
 def test_groups_hold_what_the_nodes_can_read(model):
     tagging = FrequencyTaggingAttribution(model, "1")
-    spectrum = tagging.spectrum(IMAGES, design=grid(nodes=3))
+    design = ChebyshevGrid(nodes=3)
+    assert {c.order for c in tagging.spectrum(IMAGES, design=design).components} == {1, 2}
+    spectrum = tagging.spectrum(IMAGES, design=design, max_order=4)
     assert {c.order for c in spectrum.components} == {1, 2, 3, 4}
     assert max(abs(n) for c in spectrum.components for n in c) == 2
-    thirds = TaggingDesign.for_parts(3, max_order=2)
+    thirds = choose_design(3, max_order=2)
     attribution = tagging.attribute(IMAGES, feature_mask=THIRDS, design=thirds, components="all")
     assert attribution.shape == (3, 8)
 
 
 @pytest.mark.parametrize("statistic", ["zscore", "baseline_corrected"])
-def test_a_spectrum_of_a_grid_has_no_neighbours_to_compare_with(statistic):
-    spectrum = spectrum_of(lambda x, y: x * y, grid())
+def test_a_spectrum_of_a_grid_has_no_neighbors_to_compare_with(statistic):
+    spectrum = spectrum_of(lambda x, y: x * y, ChebyshevGrid())
     with pytest.raises(ValueError, match=f"design in time for statistic='{statistic}'"):
         spectrum.reduce("all", statistic)
 
 
 def test_a_grid_makes_no_film(tmp_path):
     with pytest.raises(ValueError, match="design in time to make a film of, but got a 5 x 5 grid"):
-        save_stimulus_gif(tmp_path / "film.gif", torch.rand(1, 3, 8, 8), grid())
+        save_stimulus_gif(tmp_path / "film.gif", torch.rand(1, 3, 8, 8), ChebyshevGrid())
     assert not list(tmp_path.iterdir())

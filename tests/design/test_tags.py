@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep import TaggingDesign
+from captum_ssvep import TaggingDesign, choose_design
 from captum_ssvep.design.base import merge_equal_frames
 from captum_ssvep.design.components import Component
 
@@ -63,35 +63,35 @@ def test_weights_of_distinct_frames_give_the_whole_fft(bins, n_frames, waveform)
     np.testing.assert_allclose(merged @ response(contrasts), expected, atol=1e-9)
 
 
-def test_neighbours_of_the_papers_tags_are_the_two_bins_on_each_side():
+def test_neighbors_of_the_papers_tags_are_the_two_bins_on_each_side():
     design = TaggingDesign()
-    assert design.neighbours((0, 1)) == (13, 14, 16, 17)
-    assert design.neighbours((1, -1)) == (1, 2, 4, 5)
-    assert design.neighbours((0, 1), 1) == (14, 16)
+    assert design.neighbors((0, 1)) == (13, 14, 16, 17)
+    assert design.neighbors((1, -1)) == (1, 2, 4, 5)
+    assert design.neighbors((0, 1), 1) == (14, 16)
 
 
-def test_neighbours_avoid_other_components_and_keep_their_number_at_the_edges():
+def test_neighbors_avoid_other_components_and_keep_their_number_at_the_edges():
     close = TaggingDesign((5.0, 5.5))  # bins 10 and 11, next to each other
-    assert 11 not in close.neighbours((1, 0))
+    assert 11 not in close.neighbors((1, 0))
     design = TaggingDesign((0.5, 59.5))  # bins 1 and 119
     for component in [(1, 0), (0, 1)]:
-        neighbours = design.neighbours(component, 3)
-        assert len(set(neighbours)) == 6
-        assert all(0 < k < 120 and k != design.bin(component) for k in neighbours)
+        neighbors = design.neighbors(component, 3)
+        assert len(set(neighbors)) == 6
+        assert all(0 < k < 120 and k != design.bin(component) for k in neighbors)
 
 
 @pytest.mark.parametrize("n_parts", range(1, 9))
 def test_designs_for_parts_leave_room_for_noise(n_parts):
-    design = TaggingDesign.for_parts(n_parts, max_order=2, kind="time")
+    design = choose_design(n_parts, max_order=2, kind="time")
     assert design.n_parts == n_parts
     assert design.collision_free_order >= 2
     components = design.components("all", 2)
     lines = {design.bin(component) for component in components}
     assert len(lines) == len(components)
     for component in components:
-        assert not lines & set(design.neighbours(component))
+        assert not lines & set(design.neighbors(component))
         # One record is three periods, so that only every third bin can answer.
-        weights = design.line_weights(design.neighbours(component))
+        weights = design.line_weights(design.neighbors(component))
         assert not merge_equal_frames(design.contrasts, weights)[1].any()
 
 
@@ -129,11 +129,11 @@ def test_the_scale_of_contrasts_does_not_change_which_frames_are_distinct():
         assert TaggingDesign(contrast=contrast).n_distinct_frames == 49
 
 
-def test_neighbours_avoid_components_of_the_order_asked_for():
+def test_neighbors_avoid_components_of_the_order_asked_for():
     design = TaggingDesign((5.0, 5.5))
     lines = {design.bin(component) for component in design.components("all", 8)}
-    assert lines & set(design.neighbours((1, 0)))
-    assert not lines & set(design.neighbours((1, 0), max_order=8))
+    assert lines & set(design.neighbors((1, 0)))
+    assert not lines & set(design.neighbors((1, 0), max_order=8))
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
@@ -151,6 +151,6 @@ def test_designs_compare_by_value():
 @pytest.mark.parametrize("max_order", range(1, 9))
 def test_two_tags_visit_the_padua_points(max_order):
     """As many points as polynomials of one degree more have coefficients."""
-    design = TaggingDesign.for_parts(2, max_order, kind="time")
+    design = choose_design(2, max_order, kind="time")
     assert design.collision_free_order == max_order
     assert design.n_distinct_frames == (max_order + 2) * (max_order + 3) // 2

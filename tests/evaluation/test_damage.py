@@ -161,7 +161,10 @@ def test_layers_behind_tell_where_filters_are():
         model, TensorDataset(batch, torch.tensor([0, 1, 2])), ["0"], show_progress=False
     )
     assert damage.changes["0"].shape == (3, 4)
-    with pytest.raises(ValueError, match="to tell where its filters are"), ablated(model, {"0": 1}):
+    with (
+        pytest.raises(ValueError, match="to find where the channels"),
+        ablated(model, {"0": 1}),
+    ):
         model(batch)
 
 

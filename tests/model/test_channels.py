@@ -197,14 +197,20 @@ def test_layers_of_known_networks(name, expected):
     assert found == expected
 
 
-def test_where_nothing_tells_square_maps_do():
-    dims = ChannelDims()
-    for shape, dim in (((2, 5), 1), ((2, 64, 7, 7), 1), ((2, 7, 7, 64), 3)):
-        assert dims.of(nn.ReLU(), "relu", torch.empty(shape)) == dim
+def test_where_no_module_says_it_the_user_has_to():
     layer = nn.ReLU()
-    for shape in ((2, 7, 7, 7), (2, 4, 6, 8), (2, 10, 10), (2, 4, 8)):
-        with pytest.raises(ValueError, match=r"may be dimension 1 or the last; name the conv"):
-            dims.of(layer, "relu", torch.empty(shape))
+    assert ChannelDims().of(layer, "relu", torch.empty(2, 5)) == 1
+    for shape in ((2, 64, 7, 7), (2, 7, 7, 64), (2, 4, 6, 8), (2, 10, 10), (2, 4, 8)):
+        dims, result = ChannelDims(), torch.empty(shape)
+        assert dims.find(layer, result.shape) is None
+        with pytest.raises(ValueError, match=r"dimension 1 or the last; pass `channel_dim=1`"):
+            dims.of(layer, "relu", result)
+        assert ChannelDims(1).of(layer, "relu", result) == 1
+        assert ChannelDims(-1).of(layer, "relu", result) == len(shape) - 1
+        for wrong in (0, 5, -5):
+            with pytest.raises(ValueError, match="dimension behind the batch"):
+                ChannelDims(wrong).of(layer, "relu", result)
+    dims = ChannelDims()
     with pytest.raises(ValueError, match=r"to give shape \(N, channels, ...\), but got \(5,\)"):
         dims.of(layer, "relu", torch.empty(5))
 

@@ -6,7 +6,8 @@ import torch
 from captum.attr import LayerActivation
 from torch import nn
 
-from captum_ssvep.model.recorder import LayerRecorder, floating_tensors, layers_of
+from captum_ssvep.model.layers import layers_of
+from captum_ssvep.model.recorder import LayerRecorder, floating_tensors
 
 
 class Network(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from captum_ssvep import ablated, keep_only
-from captum_ssvep.model.silence import replayed
+from captum_ssvep.model.replay import replayed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

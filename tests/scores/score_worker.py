@@ -18,7 +18,12 @@ import torch
 from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, black, score_neurons
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    black,
+    score_neurons,
+)
 
 N_IMAGES = 101
 LAYERS = ["1", "3"]
@@ -27,14 +32,14 @@ COMPONENTS = [(1, 0), (0, 1), (1, 1)]
 CASES = {
     "all images": {},
     "by class": {"by_class": True},
-    "every example": {"keep_examples": True},
+    "every example": {"keep_coefficients": True},
     "noise": {"noise_std": 0.1, "n_images": 23},
     "share of variance": {"statistic": "variance_share", "reduction": "max"},
     "many top images": {"n_top_images": 60},
-    "two images": {"n_images": 2, "keep_examples": True, "by_class": True},
+    "two images": {"n_images": 2, "keep_coefficients": True, "by_class": True},
     "one image": {"n_images": 1},
     "loaders": {"in_loaders": True},
-    "loaders by class": {"in_loaders": True, "by_class": True, "keep_examples": True},
+    "loaders by class": {"in_loaders": True, "by_class": True, "keep_coefficients": True},
     "residual network": {"of_cifar": True},
 }
 NOBODY = 65534
@@ -102,7 +107,7 @@ def score_cifar(**arguments):
     return score(
         TensorDataset(*load_test_images(N_IMAGES)),
         FrequencyTaggingAttribution(load_resnet(20), ["relu", "layer1", "layer2", "layer3"]),
-        design=TaggingDesign.grid(nodes=3),
+        design=ChebyshevGrid(nodes=3),
         baselines=black(MEAN, STD),
         **arguments,
     )
@@ -114,7 +119,7 @@ def assert_same_scores(first, second, rtol=1e-12, atol=1e-12):
         assert getattr(first, name) == getattr(second, name)
     for label in (None, *first.classes):
         one, other = (s if label is None else s.of_class(label) for s in (first, second))
-        assert one.n_examples == other.n_examples
+        assert one.n_images == other.n_images
         for layer in one.layers:
             found, expected = (values_of(scores, layer) for scores in (one, other))
             torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, equal_nan=True)

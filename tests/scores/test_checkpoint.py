@@ -40,6 +40,7 @@ from torch.utils.data import (
 )
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     FrequencyTunnel,
     NeuronScores,
@@ -109,12 +110,12 @@ def test_what_was_counted_is_not_fetched_again(path, error, checkpoint_every, fa
 ARGUMENTS = [
     {},
     {"by_class": True},
-    {"keep_examples": True},
-    {"keep_examples": True, "by_class": True},
+    {"keep_coefficients": True},
+    {"keep_coefficients": True, "by_class": True},
     {"noise_std": 0.1, "statistic": "snr", "seed": 2},
     {"pooling": "neuron", "reduction": "energy"},
     {"n_top_images": 30},
-    {"design": TaggingDesign.grid(), "baselines": 0.25},
+    {"design": ChebyshevGrid(), "baselines": 0.25},
 ]
 
 
@@ -329,21 +330,21 @@ def test_a_process_that_dies_while_it_saves_leaves_the_last_checkpoint(workers, 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_told_and_leaves_the_last_checkpoint(path):
     """As the kernel tells it of a file that passes a limit, where the process lives on."""
-    interrupt(path, 6, checkpoint_every=1, keep_examples=True)
+    interrupt(path, 6, checkpoint_every=1, keep_coefficients=True)
     content = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(content), limits[1]))
     try:
         with pytest.raises(OSError) as raised:  # noqa: PT011  # the number says which
-            score(images(), checkpoint=path, keep_examples=True)
+            score(images(), checkpoint=path, keep_coefficients=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert raised.value.errno == errno.EFBIG
     del raised
     gc.collect()  # here, not in another test: NumPy 1 leaves its zip file open, which complains
     assert path.read_bytes() == content
-    resumed = score(images(), checkpoint=path, keep_examples=True)
-    assert_equal_scores(resumed, score(images(), keep_examples=True))
+    resumed = score(images(), checkpoint=path, keep_coefficients=True)
+    assert_equal_scores(resumed, score(images(), keep_coefficients=True))
 
 
 def test_a_bad_image_is_named_and_loses_nothing(path):
@@ -530,12 +531,12 @@ FOREIGN = {
     "baselines": (dict(baselines=0.25), "baselines"),
     "tensor of baselines": (dict(baselines=torch.full((3, 1, 1), 0.5)), "baselines"),
     "feature mask": (dict(feature_mask=MASK), "feature_mask"),
-    "design": (dict(design=TaggingDesign.grid()), "design"),
+    "design": (dict(design=ChebyshevGrid()), "design"),
     "pooling": (dict(pooling="neuron"), "pooling"),
     "noise": (dict(noise_std=0.1), "noise_std"),
     "classes": (dict(by_class=True), "by_class"),
     "top images": (dict(n_top_images=6), "n_top_images"),
-    "examples": (dict(keep_examples=True), "keep_examples"),
+    "examples": (dict(keep_coefficients=True), "keep_coefficients"),
     "images": (dict(data=lambda: images(seed=1)), "data"),
     "a pixel": (dict(data=lambda: other_images(first_pixel)), "data"),
     "length": (dict(data=lambda: Images(N_IMAGES + 1)), "data"),
@@ -629,14 +630,14 @@ class Augmented(Dataset):
 
 @pytest.mark.parametrize("of", [lambda data: data, in_loader()], ids=["dataset", "loader"])
 def test_random_augmentation_can_go_on(path, of):
-    arguments = dict(checkpoint=path, checkpoint_every=1, keep_examples=True)
+    arguments = dict(checkpoint=path, checkpoint_every=1, keep_coefficients=True)
     with pytest.raises(RuntimeError, match="interrupted"):
         score(of(Augmented(fails_at=14)), **arguments)
     begun = NeuronScores.load(path)
-    assert begun.n_examples == 12
+    assert begun.n_images == 12
     torch.manual_seed(7)
     resumed = score(of(Augmented()), **arguments)
-    assert resumed.n_examples == N_IMAGES
+    assert resumed.n_images == N_IMAGES
     for layer in resumed.layers:
         (images_of_first,), (coefficients,) = (
             getattr(begun.overall[layer], name) for name in ("images", "coefficients")
@@ -764,7 +765,7 @@ UNEQUAL = {
     "designs": [
         TaggingDesign(), TaggingDesign(phases=0.1), TaggingDesign((6.0, 9.0)),
         TaggingDesign(contrast=(0.4, 1.0)), TaggingDesign(waveform="triangle"),
-        TaggingDesign.grid(), TaggingDesign.grid(nodes=4), TaggingDesign.grid(contrast=(0.4, 1.0)),
+        ChebyshevGrid(), ChebyshevGrid(nodes=4), ChebyshevGrid(contrast=(0.4, 1.0)),
     ],
     "models": [
         normalised(), normalised(running_mean=1), normalised(running_var=2), normalised(bias=1),

@@ -55,7 +55,7 @@ def scores_in(folder, case, n_processes):
 def test_every_process_returns_the_scores_over_all_images(folder, expected, case, n_processes):
     found = scores_in(folder, case, n_processes)
     for scores in found:
-        assert scores.n_examples == CASES[case].get("n_images", N_IMAGES)
+        assert scores.n_images == CASES[case].get("n_images", N_IMAGES)
         assert_same_scores(scores, expected[case])
     for scores in found[1:]:
         assert_same_scores(scores, found[0], rtol=0, atol=0)
@@ -91,7 +91,7 @@ def test_classes_that_a_process_never_sees_are_there(folder, n_processes):
         assert scores.classes == (0, 1)
         for label in (0, 1):
             found = scores.of_class(label)
-            assert found.n_examples == 1
+            assert found.n_images == 1
             assert all((top == label).all() for top in found.top_images.values())
 
 
@@ -191,6 +191,6 @@ def test_two_processes_score_a_residual_network_as_one_does(workers, tmp_path):
     case = "residual network"
     assert workers.finish(case, tmp_path, n_processes=2) == [0, 0]
     alone, _ = score_case(case)
-    assert alone.n_examples == N_IMAGES
+    assert alone.n_images == N_IMAGES
     for scores in scores_in(tmp_path, case, 2):
         assert_same_scores(scores, alone, rtol=1e-6, atol=1e-7)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep.scores.moments import Moments
+from captum_ssvep.scores.tally import Moments
 
 EPS = np.finfo(np.float64).eps
 

@@ -17,9 +17,11 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     NeuronScores,
     TaggingDesign,
+    choose_design,
     score_neurons,
 )
 
@@ -31,7 +33,7 @@ GENERATOR = torch.Generator().manual_seed(0)  # at import, before any test's see
 IMAGES = torch.randn(N_IMAGES, 3, 10, 12, generator=GENERATOR, dtype=torch.float64)
 LABELS = torch.tensor([2, 0, 2, 1, 0, 2, 5, 0] * 2)
 # 72 frames in noise, of which a network without it has to see 10.
-DESIGN = TaggingDesign.for_parts(2, max_order=2, kind="time")
+DESIGN = choose_design(2, max_order=2, kind="time")
 NOISE = dict(noise_std=0.3)
 ALL = [(1, 0), (0, 1), (2, 0), (1, 1), (1, -1), (0, 2)]
 
@@ -94,8 +96,8 @@ def literal_t_test(values):
 def literal_noise_test(spectrum, component):
     """An F test of every image, combined over images, neuron by neuron."""
     power = spectrum.amplitude(component).square().numpy()
-    neighbours = spectrum.neighbour_amplitudes(component).square().numpy()
-    p_values = stats.f.sf(power / neighbours.mean(axis=0), 2, 2 * len(neighbours))
+    neighbors = spectrum.neighbor_amplitudes(component).square().numpy()
+    p_values = stats.f.sf(power / neighbors.mean(axis=0), 2, 2 * len(neighbors))
     return [stats.combine_pvalues(column, method="fisher").pvalue for column in p_values.T]
 
 
@@ -119,7 +121,7 @@ def test_the_noise_test_is_scipys_of_every_image_and_component(score, spectra, b
         np.testing.assert_allclose(p_values, expected, rtol=1e-6)
 
 
-def test_noise_without_neighbours_says_what_is_missing():
+def test_noise_without_neighbors_says_what_is_missing():
     tagging = FrequencyTaggingAttribution(nn.Conv2d(3, 2, 3).eval(), "")
     scores = score_neurons(
         tagging, TensorDataset(torch.rand(2, 3, 6, 6)), noise_std=0.1, n_neighbors=0,
@@ -131,7 +133,7 @@ def test_noise_without_neighbours_says_what_is_missing():
 
 def test_the_sign_flip_test_counts_all_flips_of_few_images(score, spectra):
     rows = range(8)
-    scores = score(rows, keep_examples=True)
+    scores = score(rows, keep_coefficients=True)
     found = scores.p_values(test="sign_flip")
     signs = np.array(list(itertools.product([1, -1], repeat=8)))
     for layer in LAYERS:
@@ -143,29 +145,31 @@ def test_the_sign_flip_test_counts_all_flips_of_few_images(score, spectra):
 
 def test_the_sign_flip_test_does_not_depend_on_how_images_came(score):
     """Random flips, as the images are too many for all: of the same images in the same order."""
-    together = score(keep_examples=True).p_values("fundamentals", "sign_flip")
+    together = score(keep_coefficients=True).p_values("fundamentals", "sign_flip")
     for arguments in ({"by_class": True}, {"batch_size": 3}, {"batch_size": 7, "by_class": True}):
-        other = score(keep_examples=True, **arguments).p_values("fundamentals", "sign_flip")
+        other = score(keep_coefficients=True, **arguments).p_values("fundamentals", "sign_flip")
         for layer in LAYERS:
             assert torch.equal(together[layer], other[layer])
-    merged = score(range(5), keep_examples=True).merge(score(range(5, 16), keep_examples=True))
+    merged = score(range(5), keep_coefficients=True).merge(
+        score(range(5, 16), keep_coefficients=True)
+    )
     assert torch.equal(merged.p_values("fundamentals", "sign_flip")["3"], together["3"])
 
 
 def test_the_coefficients_of_every_image_are_kept_in_the_order_of_the_data(score, spectra):
     for arguments in ({}, {"by_class": True, "batch_size": 3}):
-        scores = score(keep_examples=True, **arguments)
-        for layer, examples in scores.examples.items():
+        scores = score(keep_coefficients=True, **arguments)
+        for layer, examples in scores.image_coefficients.items():
             expected = [coefficients(spectra[False][layer], component) for component in ALL]
             np.testing.assert_allclose(examples, np.stack(expected, 1), rtol=1e-6, atol=1e-13)
-    with pytest.raises(ValueError, match="score with keep_examples=True"):
-        _ = score().examples
+    with pytest.raises(ValueError, match="score with keep_coefficients=True"):
+        _ = score().image_coefficients
 
 
 @pytest.mark.parametrize("test", ["t", "sign_flip", "noise", None])
 @pytest.mark.parametrize("pooling", ["channel", "neuron"])
 def test_p_values_have_a_row_for_each_component(score, test, pooling):
-    scores = score(range(4), keep_examples=True, pooling=pooling, **NOISE)
+    scores = score(range(4), keep_coefficients=True, pooling=pooling, **NOISE)
     shapes = {layer: mean.shape for layer, mean in scores.mean.items()}
     assert shapes["1"] == ((5,) if pooling == "channel" else (5, 8, 10))
     everything = scores.p_values(test=test)
@@ -198,7 +202,7 @@ def test_noise_decides_which_test_is_the_default(score):
     ("test", "words"),
     [
         ("noise", "score with noise_std and n_neighbors above 0"),
-        ("sign_flip", "score with keep_examples=True"),
+        ("sign_flip", "score with keep_coefficients=True"),
         ("wilcoxon", "`test` to be one of t, sign_flip, noise, but got 'wilcoxon'"),
     ],
 )
@@ -391,7 +395,7 @@ def test_an_unknown_layer_or_class_is_refused(score):
 
 def test_a_single_image_has_scores_but_no_variance_and_no_evidence(score):
     scores = score(range(1))
-    assert scores.n_examples == 1
+    assert scores.n_images == 1
     for layer in LAYERS:
         assert scores.mean[layer].isfinite().all()
         assert scores.variance[layer].isnan().all()
@@ -403,8 +407,7 @@ def test_a_single_image_has_scores_but_no_variance_and_no_evidence(score):
 
 def test_the_words_for_scores(score):
     assert repr(score()) == (
-        "NeuronScores(amplitude of 14 neurons in 3 layers over 16 images, 6 components, "
-        "tags 3, 4 Hz)"
+        "NeuronScores(amplitude of 14 channels, 3 layers, tags 3, 4 Hz, 6 components, 16 images)"
     )
 
 
@@ -438,13 +441,13 @@ def assert_identical(first, second):
 VARIANTS = {
     "plain": {},
     "by class": dict(by_class=True),
-    "every example": dict(keep_examples=True),
-    "every example by class": dict(keep_examples=True, by_class=True, batch_size=3),
+    "every example": dict(keep_coefficients=True),
+    "every example by class": dict(keep_coefficients=True, by_class=True, batch_size=3),
     "noise": dict(NOISE),
-    "noise by class": dict(NOISE, by_class=True, keep_examples=True),
-    "grid": dict(design=TaggingDesign.grid(nodes=3), by_class=True),
+    "noise by class": dict(NOISE, by_class=True, keep_coefficients=True),
+    "grid": dict(design=ChebyshevGrid(nodes=3), by_class=True),
     "other phases": dict(design=TaggingDesign((5.0, 8.0), 120.0, 120, phases=(0.1, 2.0))),
-    "neurons": dict(pooling="neuron", keep_examples=True),
+    "neurons": dict(pooling="neuron", keep_coefficients=True),
     "decibels": dict(statistic="snr_db", reduction="max", components="fundamentals"),
 }
 
@@ -467,7 +470,7 @@ def test_scores_come_back_from_their_file(score, tmp_path, kind, rows):
 
 
 def test_classes_of_a_file_are_scores_of_their_own(score, tmp_path):
-    scores = score(by_class=True, keep_examples=True)
+    scores = score(by_class=True, keep_coefficients=True)
     scores.save(tmp_path / "scores.npz")
     loaded = NeuronScores.load(tmp_path / "scores.npz")
     for label in scores.classes:
@@ -544,10 +547,10 @@ def assert_agree(first, second):
     """In everything, to rounding."""
     assert first.components == second.components
     assert first.classes == second.classes
-    assert first.n_examples == second.n_examples
+    assert first.n_images == second.n_images
     for label in [None, *first.classes]:
         one, other = (s if label is None else s.of_class(label) for s in (first, second))
-        assert one.n_examples == other.n_examples
+        assert one.n_images == other.n_images
         for layer in LAYERS:
             assert torch.equal(one.top_images[layer], other.top_images[layer])
             for name in ("mean", "variance", "by_component", "coefficient"):
@@ -580,7 +583,7 @@ def test_two_shards_make_the_whole(score, kind, cut):
 @settings(max_examples=25)
 @given(st.data())
 def test_any_shards_in_any_tree_make_the_whole(score, data):
-    """Of neighbours only, as indices follow from the order."""
+    """Of neighbors only, as indices follow from the order."""
     cuts = sorted(data.draw(st.sets(st.sampled_from(range(2, N_IMAGES, 2)))))
     shards = [
         score(range(*ends), by_class=True) for ends in itertools.pairwise([0, *cuts, N_IMAGES])
@@ -596,17 +599,17 @@ def test_a_class_may_be_in_one_shard_alone(score):
     assert (first.classes, second.classes) == ((0, 2), (0, 1, 2, 5))
     for merged in (first.merge(second), second.merge(first)):
         assert merged.classes == (0, 1, 2, 5)
-        assert merged.of_class(5).n_examples == 1
+        assert merged.of_class(5).n_images == 1
     # The index of the one 5: among the images of both.
     assert first.merge(second).of_class(5).top_images["1"].tolist() == [[6] * 5]
     assert second.merge(first).of_class(5).top_images["1"].tolist() == [[4] * 5]
 
 
 def test_a_file_can_be_merged_with(score, tmp_path):
-    score(range(7), keep_examples=True, by_class=True).save(tmp_path / "scores.npz")
+    score(range(7), keep_coefficients=True, by_class=True).save(tmp_path / "scores.npz")
     loaded = NeuronScores.load(tmp_path / "scores.npz")
-    merged = loaded.merge(score(range(7, N_IMAGES), keep_examples=True, by_class=True))
-    assert_agree(merged, score(keep_examples=True, by_class=True))
+    merged = loaded.merge(score(range(7, N_IMAGES), keep_coefficients=True, by_class=True))
+    assert_agree(merged, score(keep_coefficients=True, by_class=True))
     merged.save(tmp_path / "scores.npz")
     assert_identical(NeuronScores.load(tmp_path / "scores.npz"), merged)
 
@@ -616,12 +619,12 @@ def test_a_file_can_be_merged_with(score, tmp_path):
     [
         (dict(statistic="snr"), "same statistic to merge, but got amplitude and snr"),
         (dict(reduction="max"), "same reduction to merge, but got mean and max"),
-        (dict(design=TaggingDesign.grid(nodes=3)), "same (design|components) to merge"),
+        (dict(design=ChebyshevGrid(nodes=3)), "same (design|components) to merge"),
         (dict(design=replace(DESIGN, phases=0.0)), "same design to merge"),
         (dict(components="fundamentals"), "same components to merge"),
         (dict(by_class=True), "same kind to merge.*classes apart"),
         (dict(NOISE), "same kind to merge.*with noise"),
-        (dict(keep_examples=True), "same kind to merge.*with every example's"),
+        (dict(keep_coefficients=True), "same kind to merge.*with every image's"),
         (dict(n_top_images=4), "same kind to merge.*4 top images"),
     ],
 )
@@ -675,5 +678,5 @@ def test_what_cannot_be_merged_is_refused(score, tagging):
         score().merge(3)
     with pytest.raises(ValueError, match="same kind to merge"):
         score().merge(score(pooling="neuron"))
-    with pytest.raises(ValueError, match="`k` of at least 0"):
+    with pytest.raises(ValueError, match="`k` to be at least 0"):
         score().top(-1)

@@ -117,28 +117,28 @@ def test_shapes_and_bounds_of_the_sign_flip_test(shape, n_examples):
     assert (sign_flip_test(torch.zeros(n_examples, *shape), n_resamples) == 1).all()
 
 
-@pytest.mark.parametrize("n_neighbours", [4, 6])
+@pytest.mark.parametrize("n_neighbors", [4, 6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_surprise_at_a_line_is_that_of_an_f_test(n_neighbours, dtype):
-    neighbours = torch.rand(n_neighbours, 5, 7, dtype=dtype) + 0.1
+def test_surprise_at_a_line_is_that_of_an_f_test(n_neighbors, dtype):
+    neighbors = torch.rand(n_neighbors, 5, 7, dtype=dtype) + 0.1
     amplitude = torch.logspace(-2, 2, 35, dtype=dtype).reshape(5, 7)
-    surprise = noise_surprise(amplitude, neighbours, NO_FLOOR)
+    surprise = noise_surprise(amplitude, neighbors, NO_FLOOR)
     assert surprise.shape == (5, 7)
-    ratio = amplitude.double().square() / neighbours.double().square().mean(0)
-    expected = -stats.f.logsf(ratio.numpy(), 2, 2 * n_neighbours)
+    ratio = amplitude.double().square() / neighbors.double().square().mean(0)
+    expected = -stats.f.logsf(ratio.numpy(), 2, 2 * n_neighbors)
     np.testing.assert_allclose(surprise, expected, rtol=1e-9 if dtype == torch.float64 else 1e-4)
 
 
 def test_where_nothing_answers_nothing_surprises():
-    neighbours = torch.zeros(4, 3)
-    neighbours[:, 2] = 1
+    neighbors = torch.zeros(4, 3)
+    neighbors[:, 2] = 1
     amplitude = torch.tensor([0.0, 1.0, 0.0])
-    assert noise_surprise(amplitude, neighbours, NO_FLOOR).tolist() == [0, math.inf, 0]
+    assert noise_surprise(amplitude, neighbors, NO_FLOOR).tolist() == [0, math.inf, 0]
 
 
 def test_rounding_does_not_surprise_where_noise_is_below_it():
-    neighbours, floor = torch.full((4, 3), 1e-9), torch.tensor([1e-6, 1e-6, 1e-12])
-    surprise = noise_surprise(torch.tensor([1e-6, 1e-5, 1e-6]), neighbours, floor)
+    neighbors, floor = torch.full((4, 3), 1e-9), torch.tensor([1e-6, 1e-6, 1e-12])
+    surprise = noise_surprise(torch.tensor([1e-6, 1e-5, 1e-6]), neighbors, floor)
     # At the floor F is 1, whatever the noise, and above it the ratio to the floor.
     expected = stats.f.logsf([1, 100, 1e6], 2, 8)
     np.testing.assert_allclose(surprise, -expected, rtol=1e-5)
@@ -201,7 +201,7 @@ def white_noise():
     design = TaggingDesign()
     apart, taken = [], set()
     for component in design.components("all"):
-        bins = {design.bin(component), *design.neighbours(component)}
+        bins = {design.bin(component), *design.neighbors(component)}
         if taken.isdisjoint(bins):
             apart.append(component)
             taken |= bins
@@ -218,7 +218,7 @@ def test_p_values_of_a_line_in_noise_are_uniform(white_noise):
     for component in white_noise.components:
         surprise = noise_surprise(
             white_noise.amplitude(component),
-            white_noise.neighbour_amplitudes(component),
+            white_noise.neighbor_amplitudes(component),
             white_noise.floor_of_neurons,
         )
         assert uniformity(surprise.neg().exp()) > SURPRISING
@@ -249,18 +249,18 @@ def test_noise_exceeds_the_thresholds_at_their_rates(white_noise, rate):
 
 @pytest.mark.parametrize("rate", SNR_THRESHOLDS)
 def test_the_thresholds_are_those_of_rayleigh_distributed_amplitudes(rate):
-    """P(A > t m) = exp(-(t m)^2 / 2) for a mean m of neighbours, whose own mean is simulated."""
+    """P(A > t m) = exp(-(t m)^2 / 2) for a mean m of neighbors, whose own mean is simulated."""
     rng = np.random.default_rng(0)
-    neighbours = rng.rayleigh(size=(1_000_000, 4)).mean(axis=1)
-    found = np.exp(-np.square(SNR_THRESHOLDS[rate] * neighbours) / 2).mean()
+    neighbors = rng.rayleigh(size=(1_000_000, 4)).mean(axis=1)
+    found = np.exp(-np.square(SNR_THRESHOLDS[rate] * neighbors) / 2).mean()
     assert found == pytest.approx(rate, rel=0.03)
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e-24, 1e20, 1e30])
 def test_small_and_large_activations_are_as_surprising(unit):
-    amplitude, neighbours = torch.tensor([0.5, 2.0, 7.0]), torch.rand(4, 3) + 0.5
-    expected = noise_surprise(amplitude.double(), neighbours.double(), NO_FLOOR)
-    found = noise_surprise(unit * amplitude, unit * neighbours, NO_FLOOR)
+    amplitude, neighbors = torch.tensor([0.5, 2.0, 7.0]), torch.rand(4, 3) + 0.5
+    expected = noise_surprise(amplitude.double(), neighbors.double(), NO_FLOOR)
+    found = noise_surprise(unit * amplitude, unit * neighbors, NO_FLOOR)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 
 

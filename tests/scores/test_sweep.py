@@ -11,10 +11,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     FrequencyTunnel,
     TaggingDesign,
     black,
+    choose_design,
     margin_of,
     score_neurons,
 )
@@ -28,7 +30,7 @@ LAYERS = ["0", *RECTIFIED]
 DIGIT_LAYERS = ["relu", "layer1.0.conv2", "layer3"]
 N_TOP = 3
 # 72 frames in noise, of which a network without it has to see 10.
-SHORT = dict(design=TaggingDesign.for_parts(2, max_order=2, kind="time"), max_order=2)
+SHORT = dict(design=choose_design(2, max_order=2, kind="time"), max_order=2)
 GENERATOR = torch.Generator().manual_seed(0)  # at import, before any test's seed
 IMAGES = torch.randn(7, 3, 10, 12, generator=GENERATOR, dtype=torch.float64)
 LABELS = torch.tensor([2, 0, 2, 1, 0, 2, 5])
@@ -73,17 +75,17 @@ def score(attribution, data=None, **arguments):
 
 
 def literal_statistic(spectrum, component, statistic):
-    """From the line, its neighbours and the rounding floor, in numpy; decibels left for later."""
+    """From the line, its neighbors and the rounding floor, in numpy; decibels left for later."""
     design = spectrum.design
     line = spectrum.lines[spectrum.components.index(component)].numpy()
     amplitude = 2 * np.abs(line) / design.n_frames
     floor = spectrum.floor.numpy().reshape(-1, *[1] * (amplitude.ndim - 1)) + 0 * amplitude
     noise, spread = np.zeros_like(amplitude), np.zeros_like(amplitude)
     if spectrum.n_neighbors:
-        bins = design.neighbours(component, spectrum.n_neighbors)
-        rows = [spectrum.neighbour_bins.index(line) for line in bins]
-        neighbours = 2 * np.abs(spectrum.neighbour_lines[rows].numpy()) / design.n_frames
-        noise, spread = neighbours.mean(axis=0), neighbours.std(axis=0, ddof=1)
+        bins = design.neighbors(component, spectrum.n_neighbors)
+        rows = [spectrum.neighbor_bins.index(line) for line in bins]
+        neighbors = 2 * np.abs(spectrum.neighbor_lines[rows].numpy()) / design.n_frames
+        noise, spread = neighbors.mean(axis=0), neighbors.std(axis=0, ddof=1)
     if statistic in ("snr", "snr_db"):
         return over(amplitude, np.maximum(noise, floor))
     if statistic == "coefficient":
@@ -160,7 +162,7 @@ def assert_literal(scores, layer, expected, n_top=N_TOP, rtol=1e-6, atol=1e-12):
     same(tally.coefficient.variance, expected.coefficient.var(axis=0, ddof=1))
     same(tally.by_component.variance, expected.by_component.var(axis=0, ddof=1))
     same(tally.top_scores, np.sort(expected.scores, axis=0)[::-1][:n_top])
-    assert scores.n_examples == len(expected.scores)
+    assert scores.n_images == len(expected.scores)
     assert np.array_equal(scores.top_images[layer], expected.top_images[:n_top])
     assert {values.dtype for values in (scores.mean[layer], tally.top_scores)} == {torch.float64}
 
@@ -171,7 +173,7 @@ def assert_same(first, second, rtol=1e-6, atol=1e-12, layers=None):
         assert first.layers == second.layers
         layers = {layer: layer for layer in first.layers}
     assert first.components == second.components
-    assert first.n_examples == second.n_examples
+    assert first.n_images == second.n_images
     for one, other in layers.items():
         for name in ("mean", "variance", "by_component", "coefficient"):
             torch.testing.assert_close(
@@ -270,7 +272,7 @@ def test_activations_inside_of_the_tunnel_score_as_without_it(network, tagging, 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"by_class": True}, {"noise_std": 0.1, **SHORT}, {"design": TaggingDesign.grid()}],
+    [{}, {"by_class": True}, {"noise_std": 0.1, **SHORT}, {"design": ChebyshevGrid()}],
     ids=["paper", "by class", "noise", "grid"],
 )
 def test_batches_of_any_size_give_the_same(tagging, batch_size, arguments):
@@ -399,8 +401,9 @@ def test_tokens_are_pooled_by_a_function():
         scores.layers, literal_loop(tagging, images, **arguments), strict=True
     ):
         assert_literal(scores, layer, Literal(spectra))
-    with pytest.raises(ValueError, match=r"pooling='channel'.*transformers"):
-        score(tagging, TensorDataset(images))
+    of_channels = score(tagging, TensorDataset(images), baselines=0.1)
+    for layer in scores.layers:
+        assert torch.allclose(of_channels.mean[layer], scores.mean[layer])
 
 
 def test_classes_are_scored_as_subsets_of_the_data(tagging):
@@ -411,7 +414,7 @@ def test_classes_are_scored_as_subsets_of_the_data(tagging):
         rows = (label == LABELS).nonzero().flatten()
         expected = score(tagging, Subset(data, rows.tolist()))
         found = scores.of_class(label)
-        assert found.n_examples == len(rows) == expected.n_examples
+        assert found.n_images == len(rows) == expected.n_images
         assert found.classes == ()
         for layer in LAYERS:
             assert torch.equal(found.top_images[layer], rows[expected.top_images[layer]])
@@ -484,11 +487,11 @@ def test_a_convolution_has_no_intermodulations_however_small_the_noise(resnet32,
 
 
 @pytest.mark.parametrize("noise_std", [0.0, 0.1])
-def test_what_leaks_into_neighbours_is_not_taken_for_noise(tagging, noise_std):
+def test_what_leaks_into_neighbors_is_not_taken_for_noise(tagging, noise_std):
     with pytest.warns(UserWarning, match="whole"):
         leaky = TaggingDesign((6.0, 7.7), strict=False)
     arguments = dict(design=leaky, components=[(1, 0), (1, 1)], noise_std=noise_std)
-    scores = score(tagging, keep_examples=True, **arguments)
+    scores = score(tagging, keep_coefficients=True, **arguments)
     spectra = tagging.spectrum(IMAGES, pooling="channel", **arguments)
     for layer, spectrum in zip(LAYERS, spectra, strict=True):
         coefficients, ratios = (
@@ -552,7 +555,7 @@ def test_the_network_is_left_as_it_was(reading_network, written_digits):
             attribution,
             TensorDataset(*written_digits),
             labels_as=labels_as,
-            design=TaggingDesign.grid(nodes=2),
+            design=ChebyshevGrid(nodes=2),
         )
     for name, value in reading_network.state_dict().items():
         assert torch.equal(value, state[name])
@@ -598,8 +601,8 @@ class Untouched(Dataset):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (dict(n_top_images=0), "`n_top_images` of at least 1, but got 0"),
-        (dict(checkpoint_every=0), "`checkpoint_every` of at least 1"),
+        (dict(n_top_images=0), "`n_top_images` to be at least 1, but got 0"),
+        (dict(checkpoint_every=0), "`checkpoint_every` to be at least 1"),
         (dict(statistic="power"), "`statistic` to be one of snr,"),
         (dict(reduction="median"), "`reduction` to be one of mean,"),
         (dict(batch_size=0), "batch_size"),
@@ -673,13 +676,13 @@ def test_a_residual_network_in_single_precision(resnet32):
     modules = [resnet32.get_submodule(name) for name in layers]
     tunnel = FrequencyTunnel(LayerGradientXActivation(margin_of(resnet32), modules))
     tagging = FrequencyTaggingAttribution(resnet32, layers)
-    arguments = dict(design=TaggingDesign.grid(nodes=3), components=[(1, 0), (1, 1)])
+    arguments = dict(design=ChebyshevGrid(nodes=3), components=[(1, 0), (1, 1)])
     for attribution, baselines, labels_as in (
         (tagging, "baselines", None),
         (tunnel, "tag_baselines", "additional_forward_args"),
     ):
         arguments_of_both = dict(
-            arguments, labels_as=labels_as, keep_examples=True, **{baselines: black(MEAN, STD)}
+            arguments, labels_as=labels_as, keep_coefficients=True, **{baselines: black(MEAN, STD)}
         )
         data = TensorDataset(images, labels)
         whole, single = (
@@ -714,4 +717,4 @@ def test_a_stream_needs_a_loader(tagging, stream):
 @pytest.mark.parametrize("statistic", ["zscore", "baseline_corrected"])
 def test_statistics_that_a_grid_lacks_are_refused_before_anything_runs(tagging, statistic):
     with pytest.raises(ValueError, match="Expected a design in time"):
-        score(tagging, Untouched(), statistic=statistic, design=TaggingDesign.grid())
+        score(tagging, Untouched(), statistic=statistic, design=ChebyshevGrid())

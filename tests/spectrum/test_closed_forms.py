@@ -21,6 +21,7 @@ from scipy.special import ellipe, ellipk, gamma, hyp2f1, iv
 from torch import Tensor, nn
 
 from captum_ssvep import (
+    ChebyshevGrid,
     FrequencyTaggingAttribution,
     TaggedSpectrum,
     TaggingDesign,
@@ -108,7 +109,7 @@ def spectrum_of(name: str) -> TaggedSpectrum:
 @cache
 def grid_of(name: str, nodes: int) -> TaggedSpectrum:
     form = FORMS[name]
-    return read(form, TaggingDesign.grid(form.n_parts, nodes, form.contrast))
+    return read(form, ChebyshevGrid(form.n_parts, nodes, form.contrast))
 
 
 def only(amplitudes: dict[tuple[int, ...], float]) -> Callable[..., float]:
@@ -454,7 +455,7 @@ FOLDED = dict(frequencies=(12.0, 15.0), sampling_rate=41.0, n_frames=41, phases=
         partial(TaggingDesign, phases=PI / 2),
         # The shortest record for order 4; the tags' harmonics fold at the Nyquist frequency.
         partial(TaggingDesign, **FOLDED),
-        TaggingDesign.grid,
+        ChebyshevGrid,
     ],
     ids=["paper", "paper in cosine phase", "folded", "grid"],
 )

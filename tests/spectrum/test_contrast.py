@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep import TaggedSpectrum, TaggingDesign
+from captum_ssvep import ChebyshevGrid, TaggedSpectrum, TaggingDesign, choose_design
 
 M, A = 0.75, 0.25
-grid = TaggingDesign.grid
 LONG = dict(frequencies=(24.0, 25.0), sampling_rate=1201.0, n_frames=1201)
 
 # In these a response of degree 4 in both contrasts together is exact.
@@ -19,9 +18,9 @@ SINES = {
     "sine": TaggingDesign(),
     "cosine": TaggingDesign(phases=math.pi / 2),
     "any phase": TaggingDesign(phases=(0.3, 2.0)),
-    "found": TaggingDesign.for_parts(2, kind="time", contrast=(-0.3, 1.2)),
-    "grid": grid(),
-    "wide grid": grid(nodes=6, contrast=(-1.0, 1.0)),
+    "found": choose_design(2, kind="time", contrast=(-0.3, 1.2)),
+    "grid": ChebyshevGrid(),
+    "wide grid": ChebyshevGrid(nodes=6, contrast=(-1.0, 1.0)),
 }
 TRIANGLES = {
     "sine": TaggingDesign(waveform="triangle"),
@@ -121,7 +120,7 @@ def test_a_product_under_triangle_waves_is_found_but_for_its_highest_harmonics(p
     )
 
 
-@pytest.mark.parametrize("design", [TaggingDesign(), grid()], ids=str)
+@pytest.mark.parametrize("design", [TaggingDesign(), ChebyshevGrid()], ids=str)
 def test_fundamentals_give_the_linear_part(design):
     spectrum = spectrum_of(product, design, components="fundamentals")
     contrasts, surface = spectrum.contrast_response((0, 1))
@@ -131,7 +130,7 @@ def test_fundamentals_give_the_linear_part(design):
 
 
 @pytest.mark.parametrize("held", [[(1, 1)], [(1, -1)], [(1, 1), (1, -1)]])
-@pytest.mark.parametrize("design", [TaggingDesign(), grid()], ids=str)
+@pytest.mark.parametrize("design", [TaggingDesign(), ChebyshevGrid()], ids=str)
 def test_one_of_the_equal_lines_stands_for_all(design, held):
     spectrum = spectrum_of(product, design, components=held)
     contrasts, surface = spectrum.contrast_response((0, 1))
@@ -144,7 +143,7 @@ def three(x, y, z):
 
 
 @pytest.mark.parametrize(
-    "design", [TaggingDesign.for_parts(3, 3, kind="time"), grid(3, 4)], ids=["time", "grid"]
+    "design", [choose_design(3, 3, kind="time"), ChebyshevGrid(3, 4)], ids=["time", "grid"]
 )
 def test_a_surface_of_two_parts_averages_over_the_third(design):
     spectrum = spectrum_of(three, design, max_order=3)
@@ -165,14 +164,14 @@ def test_a_surface_of_two_parts_averages_over_the_third(design):
 
 
 def test_one_part_gives_its_response():
-    spectrum = spectrum_of(lambda x: 2 + x**3, grid(1))
+    spectrum = spectrum_of(lambda x: 2 + x**3, ChebyshevGrid(1))
     contrasts, curve = spectrum.contrast_response(0)
     torch.testing.assert_close(curve[:, 0], 2 + contrasts**3)
 
 
 def test_neurons_keep_their_shape_and_dtype():
     series = torch.rand(25, 2, 3, 4)
-    spectrum = TaggedSpectrum.from_series(series, grid())
+    spectrum = TaggedSpectrum.from_series(series, ChebyshevGrid())
     contrasts, surface = spectrum.contrast_response((0, 1), n_contrasts=7)
     assert surface.shape == (7, 7, 2, 3, 4)
     assert surface.dtype == contrasts.dtype == torch.float32
@@ -185,7 +184,7 @@ def test_neurons_keep_their_shape_and_dtype():
 def test_a_curve_of_one_part_goes_through_what_was_measured(nodes, seed):
     """The polynomial through the nodes is what the components of a grid sum up to."""
     measured = np.random.default_rng(seed).normal(size=nodes)
-    design = grid(1, nodes, (-1.0, 1.0))
+    design = ChebyshevGrid(1, nodes, (-1.0, 1.0))
     spectrum = TaggedSpectrum.from_series(measured[:, None], design, max_order=nodes - 1)
     contrasts, curve = spectrum.contrast_response(0)
     coefficients = np.polynomial.chebyshev.chebfit(design.contrasts[:, 0], measured, nodes - 1)
@@ -207,7 +206,7 @@ def test_a_curve_of_one_part_goes_through_what_was_measured(nodes, seed):
         ([(1, 1)], (1,)),
     ],
 )
-@pytest.mark.parametrize("design", [TaggingDesign(), grid()], ids=str)
+@pytest.mark.parametrize("design", [TaggingDesign(), ChebyshevGrid()], ids=str)
 def test_parts_have_to_differ_and_to_be_in_the_spectrum(design, components, parts):
     spectrum = spectrum_of(product, design, components=components)
     with pytest.raises(ValueError, match="`parts` to be different ones among"):
@@ -215,11 +214,11 @@ def test_parts_have_to_differ_and_to_be_in_the_spectrum(design, components, part
 
 
 def test_there_has_to_be_a_contrast():
-    with pytest.raises(ValueError, match="`n_contrasts` of at least 1, but got 0"):
-        spectrum_of(product, grid()).contrast_response(0, n_contrasts=0)
+    with pytest.raises(ValueError, match="`n_contrasts` to be at least 1, but got 0"):
+        spectrum_of(product, ChebyshevGrid()).contrast_response(0, n_contrasts=0)
 
 
-@pytest.mark.parametrize("design", [TaggingDesign(), grid()], ids=str)
+@pytest.mark.parametrize("design", [TaggingDesign(), ChebyshevGrid()], ids=str)
 def test_parts_may_be_numpy_integers_and_arrays(design):
     spectrum = spectrum_of(product, design)
     expected = spectrum.contrast_response((0, 1))[1]

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign
+from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, choose_design
 
 few = settings(max_examples=20)
 
@@ -197,7 +197,7 @@ def test_shares_sum_to_at_most_the_variance(network, design):
 @settings(max_examples=15)
 @given(relu_networks(3), st.integers(2, 3))
 def test_shares_sum_to_at_most_the_variance_with_three_parts(network, order):
-    spectrum = network.spectrum(design=TaggingDesign.for_parts(3, order), max_order=order)
+    spectrum = network.spectrum(design=choose_design(3, order), max_order=order)
     assert (spectrum.explained_variance <= 1 + 1e-9).all()
 
 
@@ -257,7 +257,7 @@ def test_permuting_examples_permutes_results(network, order, noise_std):
     images = torch.stack([network.inputs[0] * (1 + row) + row for row in range(4)])
     spectrum = network.spectrum(inputs=images, noise_std=noise_std)
     permuted = network.spectrum(inputs=images[list(order)], noise_std=noise_std)
-    for name in ("lines", "mean", "variance", "floor", "neighbour_lines"):
+    for name in ("lines", "mean", "variance", "floor", "neighbor_lines"):
         dimension = 1 if name.endswith("lines") else 0
         expected = getattr(spectrum, name).index_select(dimension, torch.tensor(order))
         torch.testing.assert_close(getattr(permuted, name), expected, rtol=1e-9, atol=1e-9)
@@ -287,10 +287,10 @@ def test_a_spectrum_comes_back_from_its_file(
         spectrum = spectrum + spectrum
     spectrum.save(archive)
     loaded = TaggedSpectrum.load(archive)
-    for name in ("components", "design", "n_neighbors", "neighbour_bins"):
+    for name in ("components", "design", "n_neighbors", "neighbor_bins"):
         assert getattr(loaded, name) == getattr(spectrum, name)
     assert (loaded.variance is None) == summed
-    for name in ("lines", "mean", "variance", "floor", "neighbour_lines"):
+    for name in ("lines", "mean", "variance", "floor", "neighbor_lines"):
         written, read = getattr(spectrum, name), getattr(loaded, name)
         assert written is read is None or (
             torch.equal(written, read) and written.dtype == read.dtype

@@ -8,7 +8,7 @@ from scipy.signal import periodogram
 from captum_ssvep import TaggedSpectrum, TaggingDesign
 from captum_ssvep.scores.significance import SNR_THRESHOLDS
 from captum_ssvep.spectrum import statistics
-from captum_ssvep.spectrum.statistics import neighbour_ratio
+from captum_ssvep.spectrum.statistics import neighbor_ratio
 
 RATE, N_FRAMES = 120.0, 1200
 
@@ -30,7 +30,7 @@ def test_snr_of_the_paper_is_that_of_its_definition():
     amplitude = 2 * np.abs(np.fft.rfft(series)) / N_FRAMES
     design = TaggingDesign(n_frames=N_FRAMES)
     spectrum = TaggedSpectrum.from_series(series[:, None], design)
-    ratios = neighbour_ratio(torch.from_numpy(amplitude))
+    ratios = neighbor_ratio(torch.from_numpy(amplitude))
     for component, line in (((1, 0), 60), ((0, 1), 75), ((1, 1), 135), ((1, -1), 15)):
         expected = literal_snr(amplitude, line, (-2, -1, 1, 2))
         assert ratios[line].item() == pytest.approx(expected, rel=1e-12)
@@ -38,7 +38,7 @@ def test_snr_of_the_paper_is_that_of_its_definition():
         assert spectrum.amplitude(component).item() == pytest.approx(amplitude[line], rel=1e-10)
 
 
-def test_other_neighbour_statistics_are_those_of_their_definitions():
+def test_other_neighbor_statistics_are_those_of_their_definitions():
     series = noisy_series(np.random.default_rng(1))
     amplitude = 2 * np.abs(np.fft.rfft(series)) / N_FRAMES
     design = TaggingDesign(n_frames=N_FRAMES)
@@ -72,12 +72,12 @@ def test_snr_of_mnes_tutorial_is_reproduced():
     # The tutorial's definition: a convolution whose kernel leaves out the line and 1 bin around it.
     kernel = np.concatenate([np.ones(3), np.zeros(3), np.ones(3)]) / 6
     expected = psd[0, 0] / np.convolve(psd[0, 0], kernel, mode="same")
-    ours = neighbour_ratio(torch.from_numpy(psd[0, 0]), n_neighbors=3, n_skip=1).numpy()
+    ours = neighbor_ratio(torch.from_numpy(psd[0, 0]), n_neighbors=3, n_skip=1).numpy()
     np.testing.assert_allclose(ours[4:-4], expected[4:-4], rtol=1e-10)
     assert np.isnan(ours[[0, 3, -4, -1]]).all()
     # And from our own amplitudes, whose squares are proportional to the power.
     power = torch.from_numpy(np.abs(np.fft.rfft(series)) ** 2)
-    from_fft = neighbour_ratio(power, n_neighbors=3, n_skip=1).numpy()
+    from_fft = neighbor_ratio(power, n_neighbors=3, n_skip=1).numpy()
     np.testing.assert_allclose(from_fft[[60, 75, 135]], expected[[60, 75, 135]], rtol=1e-10)
 
 
@@ -116,9 +116,9 @@ def test_the_critical_values_are_exact():
 
 def test_nothing_is_infinite_where_everything_is_zero():
     zero, none = torch.zeros(3), torch.zeros(0, 3)
-    for neighbours in (none, torch.zeros(4, 3)):
-        assert statistics.snr(zero, neighbours, zero).tolist() == [0, 0, 0]
-        assert statistics.zscore(zero, neighbours, zero).tolist() == [0, 0, 0]
+    for neighbors in (none, torch.zeros(4, 3)):
+        assert statistics.snr(zero, neighbors, zero).tolist() == [0, 0, 0]
+        assert statistics.zscore(zero, neighbors, zero).tolist() == [0, 0, 0]
     floor = torch.tensor(0.5)
     assert statistics.zscore(torch.ones(3), none, floor).tolist() == [2, 2, 2]
     assert statistics.decibels(zero).tolist() == [-60, -60, -60]

@@ -108,7 +108,7 @@ def test_saving_keeps_everything(tmp_path, noise):
 
 def test_a_foreign_file_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", lines=np.zeros(3))
-    with pytest.raises(ValueError, match=r"written by `TaggedSpectrum\.save`.*components"):
+    with pytest.raises(ValueError, match=r"written by `TaggedSpectrum\.save`.*lacks about"):
         TaggedSpectrum.load(tmp_path / "other.npz")
 
 
@@ -124,7 +124,9 @@ def test_sums_are_spectra_of_summed_responses():
 def test_examples_are_picked_with_their_batch_dimension():
     spectrum, _ = make_spectrum(noise=0.1)
     assert len(spectrum) == 3
-    assert "20 components to order 4, tags 6, 7.5 Hz, shape (3, 2, 2)" in repr(spectrum)
+    assert repr(spectrum) == (
+        "TaggedSpectrum(2 x 2 neurons, tags 6, 7.5 Hz, 20 components to order 4, 3 images)"
+    )
     for index in (1, -2, np.int64(1), slice(1, 2), torch.tensor([1])):
         picked = spectrum[index]
         assert len(picked) == 1
@@ -166,7 +168,7 @@ def test_floors_of_sums_add_up():
     torch.testing.assert_close((spectrum + spectrum).floor, 2 * spectrum.floor)
 
 
-def test_a_short_record_is_read_without_neighbours():
+def test_a_short_record_is_read_without_neighbors():
     short = TaggingDesign((4.0, 5.0), 41.0, 41)
     series = short.contrasts[:, :1]
     assert TaggedSpectrum.from_series(series, short, n_neighbors=0).snr((1, 0)).item() > 1e12

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign
+from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, choose_design
 
 SUBSETS = [parts for size in (1, 2, 3) for parts in combinations(range(3), size)]
 
@@ -99,7 +99,7 @@ def test_a_product_shares_its_variance_as_computed_by_hand():
 
 
 def test_one_record_gives_all_shares_of_a_rectifier_network():
-    design = TaggingDesign.for_parts(3, max_order=8, kind="time", contrast=(-1.0, 1.0))
+    design = choose_design(3, max_order=8, kind="time", contrast=(-1.0, 1.0))
     layer = RectifierNetwork()
     spectrum = spectrum_of(layer, design, max_order=8)
     exact = exact_shares(layer, *design.contrast)
@@ -117,9 +117,7 @@ def test_one_record_gives_all_shares_of_a_rectifier_network():
 def test_uniform_contrasts_give_the_exact_indices_of_ishigami():
     # Triangle waves make slow harmonics: to order 9 they hold .9985 of the variance, and to the
     # usual order 4 half of the interaction.
-    design = TaggingDesign.for_parts(
-        3, max_order=9, contrast=(-math.pi, math.pi), waveform="triangle"
-    )
+    design = choose_design(3, max_order=9, contrast=(-math.pi, math.pi), waveform="triangle")
     spectrum = spectrum_of(Ishigami(), design, max_order=9)
     first = (1 + 0.1 * math.pi**4 / 5) ** 2 / 2
     second = 7**2 / 8
@@ -142,7 +140,7 @@ def test_salib_fast_finds_the_same_shares():
     fast = pytest.importorskip("SALib.analyze.fast")
     low, high = contrast = (-1.0, 1.0)
     layer = RectifierNetwork()
-    design = TaggingDesign.for_parts(3, max_order=8, contrast=contrast, waveform="triangle")
+    design = choose_design(3, max_order=8, contrast=contrast, waveform="triangle")
     spectrum = spectrum_of(layer, design, max_order=8)
 
     problem = {"num_vars": 3, "names": ["x1", "x2", "x3"], "bounds": [[low, high]] * 3}

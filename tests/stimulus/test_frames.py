@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import normalize
 
-from captum_ssvep import TaggingDesign, black, grid, halves, tagged_sequence
+from captum_ssvep import TaggingDesign, black, halves, tagged_sequence, tiles
 from captum_ssvep.stimulus.frames import FrameNoise, Stimulus
 
 DESIGN = TaggingDesign()
@@ -25,7 +25,7 @@ def literal_frame(image, mask, baseline, contrasts):
 @pytest.mark.parametrize("background", [False, True])
 def test_frames_are_those_of_the_formula(background):
     image = torch.rand(2, 3, 4, 5, dtype=torch.float64)
-    mask = grid(image.shape, 1, 2).clone()
+    mask = tiles(image.shape, 1, 2).clone()
     if background:
         mask[..., :1, :] = -1
     baseline = torch.rand(1, 3, 1, 1, dtype=torch.float64)
@@ -73,7 +73,7 @@ def test_black_is_what_normalisation_makes_of_black():
 def test_masks_divide_as_they_say():
     assert halves((1, 3, 4, 6), dim=2).flatten().tolist() == [0, 0, 1, 1]
     assert halves((1, 5)).tolist() == [[0, 0, 1, 1, 1]]
-    mask = grid((1, 3, 7, 5), 3, 2)
+    mask = tiles((1, 3, 7, 5), 3, 2)
     assert mask.shape == (1, 1, 7, 5)
     assert mask.unique().tolist() == list(range(6))
 

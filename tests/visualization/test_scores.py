@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggingDesign, score_neurons
+from captum_ssvep import ChebyshevGrid, FrequencyTaggingAttribution, TaggingDesign, score_neurons
 from captum_ssvep.visualization import (
     plot_components,
     plot_filters,
     plot_important,
-    plot_neighbours,
+    plot_neighbors,
     plot_top_images,
 )
 
@@ -123,7 +123,7 @@ def test_a_neuron_needs_an_index_for_each_dimension(scores, images, tagging):
     with pytest.raises(
         ValueError, match=r"dimension of the neurons, \(\d+, \d+, \d+\), but got 2;"
     ):
-        plot_neighbours(spectrum, 2, (1, 0))
+        plot_neighbors(spectrum, 2, (1, 0))
 
 
 def test_grey_images_and_normalisation(scores, images):
@@ -133,13 +133,13 @@ def test_grey_images_and_normalisation(scores, images):
     np.testing.assert_allclose(axes[0].images[0].get_array(), images[place, 0], atol=1e-6)
 
 
-def test_a_line_among_its_neighbours(tagging, images):
+def test_a_line_among_its_neighbors(tagging, images):
     spectrum = tagging.spectrum(images[:1], pooling="channel", noise_std=0.1)[2]
-    _, ax = plot_neighbours(spectrum, 1, (1, 0))
-    neighbours, (line,) = bar_heights(ax)
-    np.testing.assert_allclose(neighbours, spectrum.neighbour_amplitudes((1, 0))[:, 0, 1])
+    _, ax = plot_neighbors(spectrum, 1, (1, 0))
+    neighbors, (line,) = bar_heights(ax)
+    np.testing.assert_allclose(neighbors, spectrum.neighbor_amplitudes((1, 0))[:, 0, 1])
     assert line == pytest.approx(float(spectrum.amplitude((1, 0))[0, 1]))
-    ratio = line / np.mean(neighbours)
+    ratio = line / np.mean(neighbors)
     assert ax.get_title() == f"SNR = {ratio:.3g}"
     assert ax.get_xticks().tolist() == [5, 5.5, 6, 6.5, 7]
 
@@ -155,9 +155,9 @@ def test_what_cannot_be_drawn_is_refused(scores, tagging, images):
     )
     with pytest.raises(ValueError, match="not negative"):
         plot_components(signed)
-    without = tagging.spectrum(images[:1], pooling="channel", design=TaggingDesign.grid())[0]
+    without = tagging.spectrum(images[:1], pooling="channel", design=ChebyshevGrid())[0]
     with pytest.raises(ValueError, match="noise_std above 0"):
-        plot_neighbours(without, 0, (1, 0))
+        plot_neighbors(without, 0, (1, 0))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from captum.attr import visualization as captum_visualization
 from matplotlib import pyplot as plt
 from PIL import Image, ImageSequence
 
-from captum_ssvep import TaggedSpectrum, TaggingDesign, grid, to_map
+from captum_ssvep import ChebyshevGrid, TaggedSpectrum, TaggingDesign, choose_design, tiles, to_map
 from captum_ssvep.visualization import (
     plot_contrast_response,
     plot_spectrum,
@@ -75,7 +75,11 @@ def test_the_spectrum_has_three_colours_and_every_component():
     spectrum = product_spectrum()
     figure, axis = plot_spectrum(spectrum, 1)
     texts = {text.get_text() for text in axis.get_legend().get_texts()}
-    assert texts == {"harmonics of f1 = 6 Hz", "harmonics of f2 = 7.5 Hz", "intermodulations"}
+    assert texts == {
+        "harmonics of part 0 (f1 = 6 Hz)",
+        "harmonics of part 1 (f2 = 7.5 Hz)",
+        "intermodulations",
+    }
     tops = {round(line.get_xdata()[0], 3): line.get_ydata()[0] for line in axis.get_lines()[:-1]}
     assert len(tops) == 20
     assert tops[13.5] == pytest.approx(2 * 0.03125)
@@ -89,19 +93,19 @@ def test_the_spectrum_has_three_colours_and_every_component():
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"),
+    ("shape", "layout", "size"),
     [
-        ((1, 8, 7, 7), (28, 28)),
-        ((1, 8, 6, 9), (24, 36)),
-        ((1, 7, 7, 8), (28, 28)),  # channels last, as Swin
-        ((1, 49, 8), (28, 28)),
-        ((1, 50, 8), (28, 28)),  # with a class token, as ViT
-        ((1, 24, 8), (16, 24)),
+        ((1, 8, 7, 7), "channels_first", (28, 28)),
+        ((1, 8, 6, 9), "channels_first", (24, 36)),
+        ((1, 7, 7, 8), "channels_last", (28, 28)),  # as Swin
+        ((1, 49, 8), "tokens", (28, 28)),
+        ((1, 50, 8), "tokens", (28, 28)),  # with a class token, as ViT
+        ((1, 24, 8), "tokens", (16, 24)),
     ],
 )
-def test_maps_are_what_captum_takes(shape, size):
+def test_maps_are_what_captum_takes(shape, layout, size):
     result = 10 ** (6 * torch.rand(shape))
-    array = to_map(result, size, decibels=True)
+    array = to_map(result, size, layout=layout, decibels=True)
     assert array.shape == (*size, 1)
     assert array.dtype == np.float32
     assert array.flags["C_CONTIGUOUS"]
@@ -129,21 +133,24 @@ def test_maps_keep_their_place():
         assert (row // 4, column // 4) == (0, 2)
         assert 30 < array.max() <= 40  # dB; smoothing takes the tip off
         assert array.min() == 0
-    single = to_map(result, (4, 4), example=1, channel=3)
+    single = to_map(result, (4, 4), layout="channels_first", example=1, channel=3)
     assert single.max() == pytest.approx(100.0)
 
 
 @pytest.mark.parametrize(
-    ("result", "words"),
+    ("result", "layout", "words"),
     [
-        (torch.ones(1, 10), "no map"),
-        (torch.zeros(1, 8, 4, 4), "nothing to draw"),
-        (torch.ones(1, 12, 8), "12 tokens to fill a grid"),
+        (torch.ones(1, 10), "channels_first", "no map"),
+        (torch.zeros(1, 8, 4, 4), "channels_first", "nothing to draw"),
+        (torch.ones(1, 12, 8), "tokens", "12 tokens to fill a grid"),
+        (torch.ones(1, 8, 4, 4), None, "`layout` to say where the channels are"),
+        (torch.ones(1, 8, 4, 4), "rows", "`layout` to be one of channels_first, channels_last"),
+        (torch.ones(2, 8, 4, 4), "channels_first", "`example` to say which of the 2 images"),
     ],
 )
-def test_maps_that_cannot_be_are_refused(result, words):
+def test_maps_that_cannot_be_are_refused(result, layout, words):
     with pytest.raises(ValueError, match=words):
-        to_map(result, (16, 16))
+        to_map(result, (16, 16), layout=layout)
 
 
 def test_pictures_of_several_images_are_refused():
@@ -153,8 +160,8 @@ def test_pictures_of_several_images_are_refused():
 
 def test_four_parts_are_drawn():
     image = torch.rand(1, 3, 8, 8)
-    design = TaggingDesign.for_parts(4, max_order=2)
-    _, axes = plot_stimulus(image, design, grid(image.shape, 2, 2))
+    design = choose_design(4, max_order=2)
+    _, axes = plot_stimulus(image, design, tiles(image.shape, 2, 2))
     assert len(axes[-1].get_legend().get_texts()) == 4
 
 
@@ -162,7 +169,10 @@ def test_contrast_curves_are_those_of_the_response():
     spectrum = product_spectrum()
     figure, ax = plot_contrast_response(spectrum, 1)
     assert ax.get_figure() is figure
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["part 0", "part 1"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "part 0 (f1 = 6 Hz)",
+        "part 1 (f2 = 7.5 Hz)",
+    ]
     for line in ax.get_lines():
         contrasts, activation = line.get_data()
         np.testing.assert_allclose(activation, 2 * 0.75 * contrasts, atol=1e-6)
@@ -183,19 +193,19 @@ def test_the_contrast_surface_has_its_first_part_across():
     middle = filled.get_paths()[len(filled.levels) // 2].vertices
     assert np.ptp(middle[:, 1]) == pytest.approx(0.5, abs=1e-6)
     assert np.ptp(middle[:, 0]) < 0.1
-    assert ax.get_xlabel() == "Contrast of part 0"
-    assert ax.get_ylabel() == "Contrast of part 1"
+    assert ax.get_xlabel() == "Contrast of part 0 (f1 = 6 Hz)"
+    assert ax.get_ylabel() == "Contrast of part 1 (f2 = 7.5 Hz)"
 
 
 def test_grids_are_drawn_without_frequencies():
-    design = TaggingDesign.grid()
+    design = ChebyshevGrid()
     series = design.contrasts.prod(axis=1)[:, None, None] * np.array([[1.0, 2.0]])
     spectrum = TaggedSpectrum.from_series(series, design, max_order=2)
     _, ax = plot_spectrum(spectrum, 1)
     names = [tick.get_text() for tick in ax.get_xticklabels()]
     assert names == ["f1", "f2", "2f1", "f1 + f2", "f1 - f2", "2f2"]
     assert ax.get_xlabel() == "Component"
-    assert {t.get_text() for t in ax.get_legend().get_texts()} >= {"harmonics of f1"}
+    assert {t.get_text() for t in ax.get_legend().get_texts()} >= {"harmonics of part 0 (f1)"}
     _, axes = plot_stimulus(torch.rand(1, 3, 8, 8), design)
     assert axes[-1].get_xlabel() == "Frame"
     assert axes[1].get_title() == "frame 3"
@@ -225,4 +235,4 @@ def test_names_of_lines_do_not_cover_each_other():
 
 def test_a_map_of_what_carries_gradients():
     result = torch.rand(1, 4, 2, 2, requires_grad=True)
-    assert to_map(result, (8, 8)).shape == (8, 8, 1)
+    assert to_map(result, (8, 8), layout="channels_first").shape == (8, 8, 1)

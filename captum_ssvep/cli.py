@@ -1,0 +1,54 @@
+"""The command line: what it takes. The work is in `demo`, which imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments (sequence of str, optional): Default: those of the process.
+
+    Returns:
+        int: Exit status: 0, or 2 with one line on what was wrong.
+    """
+    parser = argparse.ArgumentParser(
+        prog="captum-ssvep",
+        description="Flicker the halves of an image at 6 and 7.5 Hz and see which neurons answer.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="two digits through the embedded network, offline")
+    run = commands.add_parser("run", help="any image through any torchvision classifier")
+    run.add_argument("--model", required=True, help="torchvision name, such as resnet18")
+    run.add_argument("--layer", required=True, help="name of a module, such as layer4")
+    run.add_argument("--image", required=True, type=Path, help="image file")
+    run.add_argument(
+        "--weights",
+        default="default",
+        help="path of a state dict, 'none' for random weights; default: torchvision's pretrained",
+    )
+    for command in (demo, run):
+        command.add_argument("--out", required=command is run, type=Path, help="folder to write to")
+    demo.set_defaults(out=Path("demo_output"))
+    options = parser.parse_args(arguments)
+    from .demo import tagged_image
+
+    try:
+        if options.command == "demo":
+            tagged_image.run_demo(options.out)
+        else:
+            tagged_image.run_model(
+                options.model, options.layer, options.image, options.weights, options.out
+            )
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"captum-ssvep: {error}", file=sys.stderr)
+        return 2
+    return 0
