@@ -13,6 +13,7 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Runs every notebook and leaves the files as they are.
 notebooks: .venv/tested

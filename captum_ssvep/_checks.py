@@ -1,7 +1,5 @@
 """What the user is told: checks of arguments, and warnings that point at the user's own line."""
 
-from __future__ import annotations
-
 import difflib
 import math
 import sys

@@ -1,7 +1,5 @@
 """The one place that uses private names of torch, and the types that Captum does not ship."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections import OrderedDict

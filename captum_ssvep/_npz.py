@@ -1,7 +1,5 @@
 """Archives of plain arrays, ``.npz``, which NumPy reads without this package."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Mapping

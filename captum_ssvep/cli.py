@@ -1,7 +1,5 @@
 """The command line: what it takes. The work is in `demo`, which imports torch."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,13 +1,11 @@
 """Results as Captum arranges them: a tensor, a tuple of several, or a list over layers."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias, TypeVar
 
 from captum.attr import LayerAttribution
 from torch import Tensor, nn
 
-from ..design.base import ComponentSelection
+from ..design import ComponentSelection
 from ..model.layers import layer_name, resolve_layer, root_module
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import TaggedSpectrum

@@ -1,7 +1,5 @@
 """What Captum's other tools need to work with a layer method's results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

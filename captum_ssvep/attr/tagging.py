@@ -6,11 +6,11 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
 from captum.attr import LayerAttribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
-from ..design.base import ComponentSelection, Design
+from ..design import ComponentSelection, Design
 from ..model.forward import format_forward_args, repeat_forward_args
 from ..model.recorder import LayerRecorder, Receiver
 from ..spectrum.plan import SpectrumPlan, validate_statistic
@@ -69,14 +69,14 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
     def __init__(
         self: FrequencyTaggingAttribution[list[Tensor], list[TaggedSpectrum]],
         forward_func: ForwardFunction,
-        layer: list[Layer] | list[str] | list[nn.Module],
+        layer: list[Any],  # of layers; a list[Layer] would not take a list[str]
         device_ids: list[int] | None = None,
     ) -> None: ...
 
     def __init__(
         self,
         forward_func: ForwardFunction,
-        layer: Layer | list[Layer] | list[str] | list[nn.Module] | None,
+        layer: Layer | list[Any] | None,
         device_ids: list[int] | None = None,
     ) -> None:
         super().__init__(forward_func, layer, device_ids)
@@ -261,7 +261,6 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             internal_batch_size,
             "perturbations_per_eval",
         )
-        forward_args = format_forward_args(additional_forward_args)
         recorder = LayerRecorder(
             self.forward_func,
             self.layer if isinstance(self.layer, list) else [self.layer],
@@ -270,26 +269,8 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             channel_dim=channel_dim,
         )
 
-        def record(
-            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
-        ) -> None:
-            block_args = tuple(
-                _examples_of(argument, rows, stimulus.n_examples) for argument in forward_args
-            )
-            recorder.record(frames, repeat_forward_args(block_args, n_frames), receive)
-
-        def fit() -> int:
-            return frames_that_fit(
-                size.examples * recorder.bytes_per_row, stimulus.inputs[0].device
-            )
-
-        source = Source(
-            record,
-            "activations of layer",
-            recorder.names,
-            recorder.layers,
-            dims=recorder.dims,
-            fit=fit if perturbations_per_eval is None else None,
+        source = _source(
+            recorder, stimulus, additional_forward_args, size, perturbations_per_eval is None
         )
         with recorder:
             results = stream_spectra(
@@ -304,6 +285,35 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
+
+
+def _source(
+    recorder: LayerRecorder,
+    stimulus: Stimulus,
+    additional_forward_args: object,
+    size: PassSize,
+    fits_memory: bool,
+) -> Source:
+    """A recorder as what a spectrum is summed from."""
+    forward_args = format_forward_args(additional_forward_args)
+
+    def record(rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver) -> None:
+        of_rows = tuple(
+            _examples_of(argument, rows, stimulus.n_examples) for argument in forward_args
+        )
+        recorder.record(frames, repeat_forward_args(of_rows, n_frames), receive)
+
+    def fit() -> int:
+        return frames_that_fit(size.examples * recorder.bytes_per_row, stimulus.inputs[0].device)
+
+    return Source(
+        record,
+        "activations of layer",
+        recorder.names,
+        recorder.layers,
+        recorder.dims,
+        fit if fits_memory else None,
+    )
 
 
 def _examples_of(argument: Any, rows: slice, n_examples: int) -> Any:

@@ -1,7 +1,5 @@
 """Frequency tagging around any Captum method: the spectrum of attributions."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
@@ -12,7 +10,7 @@ from torch import Tensor
 from .._checks import refuse_unknown_arguments
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, Inputs
-from ..design.base import ComponentSelection, Design
+from ..design import ComponentSelection, Design
 from ..model.channels import ChannelDims, watched
 from ..model.forward import format_forward_args, repeat_forward_args, repeat_target
 from ..model.recorder import Receiver, floating_tensors, validate_rows

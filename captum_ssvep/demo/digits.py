@@ -7,8 +7,6 @@ Repository, https://doi.org/10.24432/C50P49), licence CC BY 4.0; unchanged but f
 the storage as bytes. ``tutorials/train_digits.py`` makes both files again.
 """
 
-from __future__ import annotations
-
 from importlib import resources
 from typing import Any
 

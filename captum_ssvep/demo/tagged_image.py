@@ -1,7 +1,5 @@
 """Tag one image: print what answers, write pictures and the spectrum."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 
 from .. import visualization
 from ..attr.tagging import FrequencyTaggingAttribution
-from ..design.tags import TaggingDesign
+from ..design import TaggingDesign
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import black
 from . import digits

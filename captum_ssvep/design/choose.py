@@ -1,7 +1,5 @@
 """Choose a design for a number of parts."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

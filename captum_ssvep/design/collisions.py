@@ -5,8 +5,6 @@ whenever ``a . k`` is a multiple of ``N``. Those ``a`` form a lattice; its short
 well a design tells components apart.
 """
 
-from __future__ import annotations
-
 import bisect
 import math
 from collections.abc import Sequence

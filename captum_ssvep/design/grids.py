@@ -1,7 +1,5 @@
 """Tensor Chebyshev grids: designs without time."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

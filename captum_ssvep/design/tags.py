@@ -1,7 +1,5 @@
 """The tagging design: everything about a flickering stimulus but the image."""
 
-from __future__ import annotations
-
 import cmath
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Do two sets of scores put the filters of a network in the same order?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Judge scores of filters by what happens to a network when it loses them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .._checks import count, one_line, unknown_choice
 from .._typing import Baselines, FeatureMask, Inputs
-from ..design.tags import TaggingDesign
+from ..design import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
 from ..model.layers import resolve_layer
 from ..model.replay import replayed

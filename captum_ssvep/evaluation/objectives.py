@@ -1,7 +1,5 @@
 """What a network is judged by: of outputs and labels, one number per image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Where the channels of a layer lie: the one rule for pooling, scores, ablation and maps."""
 
-from __future__ import annotations
-
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Call a forward function as Captum does."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Find layers in a user's model, and name them."""
 
-from __future__ import annotations
-
 import difflib
 import inspect
 from contextlib import ExitStack

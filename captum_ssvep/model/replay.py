@@ -1,7 +1,5 @@
 """Run again only what comes behind a layer."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

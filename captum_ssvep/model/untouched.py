@@ -1,7 +1,5 @@
 """Run a user's model and leave it, and everything around it, as it was."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _npz
-from ..design.base import Design
+from ..design import Design
 from .data import Shard, description_of, first_item
 from .result import NeuronScores
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from .. import _npz
 from .._checks import count, integer, one_line
-from ..design.base import ComponentSelection, Design
-from ..design.components import Component, in_group
+from ..design import Component, ComponentSelection, Design
+from ..design.components import in_group
 from ..model.channels import Layout
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import NeuronKind

@@ -5,8 +5,6 @@ images. Their signed coefficients go to a t-test or to sign flips. With noise on
 line of every image can be tested against its neighbors.
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np

@@ -17,7 +17,7 @@ from .._checks import integer, refuse_unknown_arguments
 from ..attr.arranged import Arranged, layers_read
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..attr.tunnel import FrequencyTunnel
-from ..design.base import ComponentSelection
+from ..design import ComponentSelection
 from ..model.channels import layout_of
 from ..model.layers import root_module
 from ..spectrum.plan import validate_statistic

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import unknown_choice
-from ..design.base import ComponentSelection
-from ..design.components import Component
+from ..design import Component, ComponentSelection
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import TaggedSpectrum
 from .significance import TESTS, Test, fisher_test, noise_surprise, sign_flip_test, t_test

@@ -1,7 +1,5 @@
 """The response to contrast: what a spectrum says once it is summed up again."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..design.base import Design, Line
-from ..design.components import Component
+from ..design import Component, Design
+from ..design.base import Line
 
 
 def response_surface(

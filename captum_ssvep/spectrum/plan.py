@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import warn_user
-from ..design.base import ComponentSelection, Design, Line, merge_equal_frames
-from ..design.components import Component
-from ..design.tags import TaggingDesign
+from ..design import Component, ComponentSelection, Design, TaggingDesign
+from ..design.base import Line, merge_equal_frames
 from .statistics import STATISTICS, Statistic
 from .sums import FourierSums
 

@@ -4,8 +4,6 @@ All take tensors of any shape, element by element. The definitions used elsewher
 the face-categorisation literature) differ in window and in amplitude against power.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,7 +1,5 @@
 """Fourier lines as streaming sums over the frames that were run."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

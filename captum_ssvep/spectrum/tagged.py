@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .. import _npz
 from .._checks import count, integer, one_line
-from ..design.base import ComponentSelection, Design
-from ..design.components import Component, in_group
+from ..design import Component, ComponentSelection, Design
+from ..design.components import in_group
 from ..model.channels import Layout, layout_of
 from . import statistics
 from .contrast import response_surface, without_shared_lines

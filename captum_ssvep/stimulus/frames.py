@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._typing import Baselines, FeatureMask, Inputs
-from ..design.base import Design
-from ..design.tags import TaggingDesign
+from ..design import Design, TaggingDesign
 from .masks import UNTAGGED, halves
 
 INTEGER_DTYPES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -4,8 +4,6 @@ A mask is an integer tensor that broadcasts to the input: the part of every elem
 where nothing flickers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Pictures of where in an image neurons answer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import example_index
-from ..design.base import ComponentSelection
+from ..design import ComponentSelection
 from ..model.channels import Layout, channel_maps
 from ..spectrum import statistics
 from ..spectrum.tagged import TaggedSpectrum
@@ -140,8 +138,10 @@ def plot_maps(
     mask = halves(inputs.shape) if feature_mask is None else feature_mask
     _draw_parts(axes[0], picture, mask.expand(inputs.shape)[row, 0].cpu().numpy())
     design = spectrum.design
-    tags = ", ".join(f"part {part} f{part + 1}" for part in range(design.n_parts))
-    axes[0].set_title("left f1, right f2" if feature_mask is None and design.n_parts == 2 else tags)
+    tags = ", ".join(f"part {part} (f{part + 1})" for part in range(design.n_parts))
+    if feature_mask is None and design.n_parts == 2:
+        tags = "left: part 0 (f1), right: part 1 (f2)"
+    axes[0].set_title(tags)
     for axis, component, color in zip(axes[1:], shown, component_colors(shown), strict=True):
         title = design.title(component)
         if spectrum[row].snr(component).max() <= 1:

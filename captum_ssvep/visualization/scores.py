@@ -1,7 +1,5 @@
 """Pictures of scores over a data set, after the figures of Böge et al. (arXiv 2411.10084)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..design.base import ComponentSelection
+from ..design import ComponentSelection
 from ..design.components import COMPONENT_GROUPS, in_group
 from ..scores.result import NeuronScores
 from ..scores.significance import Test

@@ -1,7 +1,5 @@
 """Pictures of what one neuron answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .._checks import example_index
-from ..design.base import Design
-from ..design.components import Component
+from ..design import Component, Design
 from ..spectrum.plan import neighbors_of
 from ..spectrum.statistics import STATISTICS, Statistic
 from ..spectrum.tagged import TaggedSpectrum

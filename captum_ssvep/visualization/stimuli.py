@@ -1,7 +1,5 @@
 """Pictures of the stimulus: a film strip, and a film."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .._typing import Baselines, FeatureMask
-from ..design.base import Design
-from ..design.tags import TaggingDesign
+from ..design import Design, TaggingDesign
 from ..stimulus.frames import Stimulus
 from .maps import to_pixels
 from .style import part_color, part_name

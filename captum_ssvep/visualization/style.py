@@ -1,15 +1,12 @@
 """Colors and names that all pictures share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from ..design.base import Design
-from ..design.components import Component
+from ..design import Component, Design
 from ..spectrum.tagged import TaggedSpectrum
 
 # The paper's Fig. 4: red f1, green f2, blue intermodulations; further parts follow.
