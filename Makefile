@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint notebooks package test-lowest clean
+.PHONY: demo test lint notebooks package test-lowest test-newest clean
 
 demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
@@ -36,6 +36,10 @@ package: .venv/tested
 test-lowest: .venv-lowest/tested
 	.venv-lowest/bin/python -m pytest
 
+# The tests with Captum's main branch and the newest torch, pre-releases too: what will break next.
+test-newest: .venv-newest/tested
+	.venv-newest/bin/python -m pytest
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -53,5 +57,13 @@ test-lowest: .venv-lowest/tested
 	    --resolution lowest-direct --editable ".[tutorials]" --group test
 	touch $@
 
+.venv-newest/tested: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade pip
+	.venv-newest/bin/python -m pip install --quiet --editable ".[tutorials]" --group test
+	.venv-newest/bin/python -m pip install --quiet --pre --upgrade torch torchvision \
+	    "captum @ git+https://github.com/meta-pytorch/captum"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-lowest demo_output dist
+	rm -rf .venv .venv-lowest .venv-newest demo_output dist

@@ -90,7 +90,9 @@ def draw_filter(figure: SubFigure, case: Case, layer: str, channel: int, places:
     axes = figure.subplots(1, N_SHOWN)
     for row, ax in enumerate(axes):
         picture = to_pixels(images[row : row + 1], MEAN, STD)[0]
-        seen = to_map(responses, (32, 32), example=row, channel=channel)[:, :, 0]
+        seen = to_map(responses, (32, 32), layout="channels_first", example=row, channel=channel)[
+            :, :, 0
+        ]
         # Full colour where the filter answers most, dark where it does not.
         ax.imshow(picture * (0.4 + 0.6 * np.sqrt(seen / seen.max())[:, :, None]))
         ax.axvline(15.5, color="white", linestyle="--", linewidth=0.8)
