@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# From the lowest, as they import each other.
+# In the order in which they import each other.
 _ROOMS = (
     "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "visualization",
     "demo",
 )  # fmt: skip
 
-# The rooms, and of what is in them what most people need.
+# The rooms, and the names in them that most people need.
 __all__ = [
     "ChebyshevGrid", "Component", "Design", "FrequencyTaggingAttribution", "FrequencyTunnel",
     "NeuronScores", "TaggedSpectrum", "TaggingDesign", "ablated", "ablation_damage",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a room when it is first used: `captum-ssvep --help` then does without torch."""
+    """Import a room when it is first used, so that `captum-ssvep --help` runs without torch."""
     if name in _ROOMS:
         return import_module(f".{name}", __name__)
     if name in __all__:

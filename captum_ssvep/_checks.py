@@ -1,4 +1,4 @@
-"""What the user is told: checks of arguments, and warnings that point at the user's own line."""
+"""Checks of arguments, and warnings that point at the user's own line."""
 
 import difflib
 import math
@@ -23,10 +23,10 @@ def warn_user(message: str) -> None:
 
 
 def integer(value: Any, name: str, at_least: int = 1) -> int:
-    """An integer that is large enough.
+    """The value as a plain integer, if it is one and large enough.
 
     Raises:
-        TypeError: If the value is not an integer; the message calls the argument ``name``.
+        TypeError: If the value is not an integer; ``name`` is the argument in the message.
         ValueError: If it is too small.
 
     Examples::
@@ -42,10 +42,10 @@ def integer(value: Any, name: str, at_least: int = 1) -> int:
 
 
 def finite_floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
-    """Finite floats.
+    """The values as plain floats, if all are finite numbers.
 
     Raises:
-        TypeError, ValueError: If they are not; the message calls the argument ``name``.
+        TypeError, ValueError: If they are not; ``name`` is the argument in the message.
     """
     try:
         floats = tuple(float(value) for value in values)
@@ -60,7 +60,7 @@ def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
     """The lowest and the highest contrast.
 
     Raises:
-        TypeError, ValueError: If these are not two finite numbers in this order.
+        TypeError, ValueError: If the values are not two finite numbers in rising order.
     """
     floats = finite_floats(values, "contrast")
     if len(floats) != 2 or not floats[0] < floats[1]:
@@ -72,14 +72,14 @@ def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
 
 
 def unknown_choice(name: str, value: object, valid: Iterable[str]) -> ValueError:
-    """The error for a string argument that is none of the valid ones."""
+    """The error for a string argument that is not one of the valid ones."""
     return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
 
 
 def refuse_unknown_arguments(
     given: Iterable[str], known: Collection[str], function: str, hint: str | None = None
 ) -> None:
-    """Refuse keywords that a function does not take, before anything runs.
+    """Refuse keyword arguments that a function does not take, before anything runs.
 
     Raises:
         TypeError: If there is one; the message gives the nearest name that the function takes.
@@ -100,10 +100,10 @@ def refuse_unknown_arguments(
 
 
 def example_index(example: int | None, n_examples: int) -> int:
-    """Which example of a batch is meant; the only one needs no index.
+    """Index of the example that is meant; a batch of one needs none.
 
     Raises:
-        ValueError: If there are several and none is named, or there is no such example.
+        ValueError: If the batch has several and none is named, or there is no such example.
     """
     if example is None and n_examples == 1:
         return 0
@@ -116,12 +116,12 @@ def example_index(example: int | None, n_examples: int) -> int:
 
 
 def one_line(kind: str, *facts: str) -> str:
-    """The ``repr`` of a result: what it is and a few facts, without the numbers in it."""
+    """The ``repr`` of a result: its type and a few facts, without the numbers it holds."""
     return f"{kind}({', '.join(facts)})"
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun.
+    """A number with its noun, in the plural unless it is 1.
 
     Examples::
 

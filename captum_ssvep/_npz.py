@@ -1,4 +1,4 @@
-"""Archives of plain arrays, ``.npz``, which NumPy reads without this package."""
+"""Archives of plain arrays, ``.npz``, which NumPy can read without this package."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def save(path: str | Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays to an archive, whole or not at all: a killed process leaves the old file."""
+    """Write arrays to an archive, all or nothing: if the process is killed, the old file stays."""
     with unfinished(path).open("wb") as file:
         np.savez(file, **arrays)
         file.flush()
@@ -20,7 +20,7 @@ def save(path: str | Path, arrays: Mapping[str, Any]) -> None:
 
 
 def unfinished(path: str | Path) -> Path:
-    """Where an archive is written, before it takes its place."""
+    """Where an archive is written before it moves to its place."""
     return Path(f"{path}.unfinished")
 
 
@@ -28,17 +28,16 @@ def load(path: str | Path, required: set[str], writer: str) -> dict[str, NDArray
     """Read all arrays of an archive.
 
     Args:
-        path: Of the file.
-        required: Names that it has to hold.
+        path: Path of the file.
+        required: Names of the arrays that it has to hold.
         writer: What writes such files, for messages.
 
     Raises:
-        ValueError: If the file is damaged, or lacks a name.
+        ValueError: If the file is damaged, or lacks an array.
     """
-    with Path(path).open("rb") as file:
-        content = io.BytesIO(file.read())
+    content = Path(path).read_bytes()
     try:
-        with np.load(content, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive}
     except Exception as error:  # zip archives can be damaged in many ways
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The command line: what it takes. The work is in `demo`, which imports torch."""
+"""The arguments of the command line. The work is in `demo`, which imports torch."""
 
 import argparse
 import sys
@@ -15,11 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments (sequence of str, optional): Default: those of the process.
 
     Returns:
-        int: Exit status: 0, or 2 with one line on what was wrong.
+        int: Exit status: 0, or 2 after one line that says what was wrong.
     """
     parser = argparse.ArgumentParser(
         prog="captum-ssvep",
-        description="Flicker the halves of an image at 6 and 7.5 Hz and see which neurons answer.",
+        description="Flicker the halves of an image at 6 and 7.5 Hz and see which neurons respond.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -31,11 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--weights",
         default="default",
-        help="path of a state dict, 'none' for random weights; default: torchvision's pretrained",
+        help="path of a state dict, or 'none' for random weights; default: pretrained weights",
     )
-    for command in (demo, run):
-        command.add_argument("--out", required=command is run, type=Path, help="folder to write to")
-    demo.set_defaults(out=Path("demo_output"))
+    demo.add_argument("--out", default=Path("demo_output"), type=Path, help="folder to write to")
+    run.add_argument("--out", required=True, type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
     from .demo import tagged_image
 

@@ -21,7 +21,7 @@ def names():
 
 
 def test_the_statistic(names):
-    values = names["lateralisation"](names["spectrum"])
+    values = names["lateralization"](names["spectrum"])
     assert values.shape == (2, 48)
     assert values.abs().max() <= 1
     assert (values > 0.1).any()
@@ -31,12 +31,13 @@ def test_the_statistic(names):
 
 
 def test_the_mask(names):
-    mask = names["disc"]((1, 1, 32, 32), 10)
+    mask = names["checkerboard"]((1, 1, 32, 32), 8)
     assert mask.dtype == torch.int64
-    assert mask[16, 16] == 0
-    assert mask[0, 0] == 1
-    assert (mask == 0).sum() == pytest.approx(100 * torch.pi, rel=0.05)
-    assert names["figure_and_ground"].shape == (2, 48, 8, 8)
+    assert mask[:8, :8].eq(0).all()
+    assert mask[:8, 8:16].eq(1).all()
+    assert mask[8:16, 8:16].eq(0).all()
+    assert (mask == 0).sum() == (mask == 1).sum() == 512
+    assert names["snr"].shape == (2, 48, 8, 8)
 
 
 def test_the_recorded_signal(names):

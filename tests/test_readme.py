@@ -32,7 +32,7 @@ def test_the_examples_run(tmp_path, monkeypatch):
     assert names["spectrum"].mean.shape == (1, 512)
     assert names["spectrum"].error((1, 1)).shape == (1, 512)
     assert names["surface"].shape == (33, 33, 1, 512)
-    assert names["scores"].n_examples == 4
+    assert names["scores"].n_images == 4
     assert len(names["scores"].layers) == 20
     assert names["interaction"].changes["layer4.1.conv2"].shape == (4, 512)
     assert names["binding"].mean["layer4.1.conv2"].shape == (512,)

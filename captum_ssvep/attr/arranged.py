@@ -1,4 +1,4 @@
-"""Results as Captum arranges them: a tensor, a tuple of several, or a list over layers."""
+"""Results in Captum's arrangement: one tensor, a tuple of tensors, or a list over layers."""
 
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,22 +20,22 @@ def reduce_spectra(
     statistic: Statistic,
     reduction: Reduction,
 ) -> Arranged[Tensor]:
-    """Reduce every spectrum of a result, keeping the arrangement; see `TaggedSpectrum.reduce`."""
+    """Reduce each spectrum of a result (see `TaggedSpectrum.reduce`), keeping the arrangement."""
     if isinstance(spectra, TaggedSpectrum):
         return spectra.reduce(components, statistic, reduction).contiguous()
-    of_items = (reduce_spectra(item, components, statistic, reduction) for item in spectra)
-    return type(spectra)(of_items)  # type: ignore[arg-type, return-value]  # lists hold no lists
+    reduced = (reduce_spectra(item, components, statistic, reduction) for item in spectra)
+    return type(spectra)(reduced)  # type: ignore[arg-type, return-value]  # lists hold no lists
 
 
 def layers_read(method: Any) -> tuple[list[str], list[nn.Module | None]]:
-    """Names and modules of the layers whose neurons a method attributes to.
+    """Names and modules of the layers that a method attributes to.
 
     Args:
-        method (Attribution): Of Captum or of this package, or a tunnel around one.
+        method (Attribution): A method of Captum or of this package, or a tunnel around one.
 
     Returns:
-        tuple: One name and one module per layer, equal names numbered; ``"inputs"`` and None for a
-        method that attributes to the inputs.
+        tuple: One name and one module per layer; names that occur twice get a number. ``"inputs"``
+        and None for a method that attributes to the inputs.
     """
     while hasattr(method, "attribution_method"):
         method = method.attribution_method
@@ -48,4 +48,4 @@ def layers_read(method: Any) -> tuple[list[str], list[nn.Module | None]]:
     numbered = [
         name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names)
     ]
-    return numbered, list(modules)
+    return numbered, [*modules]

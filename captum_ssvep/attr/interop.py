@@ -1,4 +1,4 @@
-"""What Captum's other tools need to work with a layer method's results."""
+"""Pass the results of a layer method on to Captum's other tools."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,20 @@ from ..spectrum import statistics
 
 
 def top_neurons(result: Tensor, k: int, example: int | None = None) -> list[tuple[int, ...]]:
-    """The neurons of a layer that a result puts first, as Captum's neuron methods select them.
+    """The neurons with the largest values, as selectors for Captum's neuron methods.
 
     Args:
         result (Tensor): One number per neuron, shape ``(N, *neuron)``.
-        k (int): How many.
+        k (int): How many neurons to return.
         example (int, optional): Which image of the batch; not needed for a batch of one.
 
     Returns:
-        list[tuple[int, ...]]: Indices behind the batch dimension, the largest value first: a
-        ``neuron_selector`` each.
+        list[tuple[int, ...]]: One ``neuron_selector`` per neuron (its indices after the batch
+        dimension), the largest value first.
 
     Raises:
         ValueError: If ``k`` is not between 1 and the number of neurons.
-        TypeError: If the result is that of several layers or tensors.
+        TypeError: If the result holds several layers or tensors.
 
     Examples::
 
@@ -40,33 +40,32 @@ def top_neurons(result: Tensor, k: int, example: int | None = None) -> list[tupl
             f"Expected `result` to be the tensor of one layer, but got {type(result).__name__}; "
             "pick the layer, as in `result[0]`"
         )
-    row = example_index(example, len(result))
-    if result.dim() < 2 or not 1 <= k <= result[row].numel():
+    values = result[example_index(example, len(result))]
+    if result.dim() < 2 or not 1 <= k <= values.numel():
         raise ValueError(
             "Expected `result` of shape (N, *neuron) and `k` between 1 and the number of neurons, "
             f"but got {tuple(result.shape)} and {k}"
         )
-    values = result[row]
     places = values.flatten().argsort(descending=True, stable=True)[:k]
-    indices = torch.unravel_index(places, values.shape)
-    return list(zip(*(index.tolist() for index in indices), strict=True))
+    indices = torch.stack(torch.unravel_index(places, values.shape), dim=1)
+    return [tuple(index) for index in indices.tolist()]
 
 
 def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
-    """A method as ``captum.metrics.sensitivity_max`` takes it: a function that gives a tuple.
+    """Wrap a method for ``captum.metrics.sensitivity_max``, which expects tuples.
 
-    Captum's metric iterates over the examples of a single tensor, and fails, for every layer method
-    that returns one.
+    Given a single tensor, Captum's metric iterates over its examples and fails. This affects every
+    layer method that returns one tensor.
 
     Args:
         method (Attribution): Any method of Captum or of this package.
-        **arguments (Any, optional): Arguments of its ``attribute`` that hold for all examples.
-            Those with one entry per example, such as ``target``, go to the metric, which expands
-            them.
+        **arguments (Any, optional): Arguments of its ``attribute`` that are the same for all
+            examples. Pass those with one entry per example, such as ``target``, to the metric,
+            which expands them.
 
     Returns:
-        callable: ``explain(inputs, **kwargs) -> tuple[Tensor, ...]``, which takes the inputs as a
-        tensor or a tuple.
+        callable: ``explain(inputs, **kwargs) -> tuple[Tensor, ...]``; the inputs may be a tensor or
+        a tuple.
 
     Examples::
 
@@ -93,19 +92,20 @@ def to_inputs(
     *,
     layout: Layout | None = None,
 ) -> Tensor:
-    """A layer's result as a map of the input's shape, as ``captum.metrics.infidelity`` takes it.
+    """Enlarge a layer's result to the shape of the input, for ``captum.metrics.infidelity``.
 
     Args:
-        result (Tensor): Shape as for `to_map`: convolutional, channels last or tokens.
+        result (Tensor): As for `to_map`: channels first, channels last or tokens.
         inputs (Tensor): Images, shape ``(N, channels, height, width)``.
         reduction (str, optional): How the layer's channels combine. Default: ``"energy"``
         layout (str): As in `to_map`.
 
     Returns:
-        Tensor: Shape of ``inputs``, the same for every channel of the input; bilinearly enlarged.
+        Tensor: Shape of ``inputs``, interpolated bilinearly; all channels of the input get the same
+        map.
 
     Raises:
-        ValueError: If the result has no map, or the inputs are no images.
+        ValueError: If the result has no map, or the inputs are not images.
 
     Examples::
 

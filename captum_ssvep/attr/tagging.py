@@ -20,7 +20,7 @@ from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus
 from .arranged import reduce_spectra
 
-# What `attribute` and `spectrum` return: of one layer, or a list of several layers'.
+# What `attribute` and `spectrum` return: the result of one layer, or a list for several layers.
 Attributions = TypeVar("Attributions", bound=Tensor | list[Tensor])
 Spectra = TypeVar("Spectra", bound=TaggedSpectrum | list[TaggedSpectrum])
 
@@ -28,21 +28,21 @@ Spectra = TypeVar("Spectra", bound=TaggedSpectrum | list[TaggedSpectrum])
 class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectra]):
     r"""Steady-state response of every neuron of a layer to flickering parts of the input.
 
-    Each part of the input flickers at its own frequency; the spectrum of a neuron
-    says what it owes to which part (harmonics ``n f1``, ``n f2``) and to their non-linear
-    combination (intermodulations ``n1 f1 + n2 f2``). After Böge, Gunindi, Aptoula, Alp
-    and Ozkan, "Adapting the Biological SSVEP Response to Artificial Neural Networks", arXiv
-    2411.10084.
+    Each part of the input flickers at its own frequency. The spectrum of a neuron then shows how
+    much of its response comes from each part (harmonics ``n f1``, ``n f2``) and how much from their
+    nonlinear combination (intermodulations ``n1 f1 + n2 f2``). The method follows Böge, Gunindi,
+    Aptoula, Alp and Ozkan, "Adapting the Biological SSVEP Response to Artificial Neural Networks",
+    arXiv 2411.10084.
 
     Args:
         forward_func (callable): The model, or any function that runs it.
-        layer (Module, str or list of these): Layer whose neurons are read: a module, its name as
-            in ``model.named_modules()``, or several, read in one pass.
+        layer (Module, str or list of these): The layer to read: a module, its name as in
+            ``model.named_modules()``, or a list of either, read in one pass.
         device_ids (list[int], optional): Order of the devices, for a function that applies a
             DataParallel model. Default: None
 
-    To a type checker a layer gives one tensor and one spectrum, and a list of layers a list. A
-    layer with several tensors gives tuples of them, which takes a ``typing.cast``.
+    For a type checker, one layer gives one tensor and one spectrum, and a list of layers gives a
+    list. A layer with several tensors gives tuples, which need a ``typing.cast``.
 
     Examples::
 
@@ -53,7 +53,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         >>> tagging.attribute(image).shape
         torch.Size([1, 4, 14, 14])
         >>> spectrum = tagging.spectrum(image, pooling="channel")
-        >>> spectrum.amplitude((1, 1)).shape  # what each channel answers at f1 + f2
+        >>> spectrum.amplitude((1, 1)).shape  # response of each channel at f1 + f2
         torch.Size([1, 4])
     """
 
@@ -69,7 +69,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
     def __init__(
         self: FrequencyTaggingAttribution[list[Tensor], list[TaggedSpectrum]],
         forward_func: ForwardFunction,
-        layer: list[Any],  # of layers; a list[Layer] would not take a list[str]
+        layer: list[Any],  # of layers; list[Layer] would reject a list[str]
         device_ids: list[int] | None = None,
     ) -> None: ...
 
@@ -83,7 +83,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """False: a response is not a product with the input."""
+        """False: responses are not multiplied by the inputs."""
         return False
 
     def has_convergence_delta(self) -> bool:
@@ -112,32 +112,35 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         noise_std: float = 0.0,
         seed: int = 0,
     ) -> Attributions:
-        r"""One number per neuron: how strongly it answers the tags.
+        r"""One number per neuron: how strongly it responds to the tags.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0, of a
                 floating dtype.
             baselines (scalar, Tensor or tuple, optional): What zero contrast looks like; broadcasts
-                to the input. For a normalised image black is ``stimulus.black(mean, std)``.
+                to the input. For a normalized image, ``stimulus.black(mean, std)`` is black.
                 Default: 0
-            target (optional): Accepted for Captum's combinators and not used: neurons are read, not
-                the output. Default: None
+            target (optional): Accepted for Captum's combinators but not used, since neurons are
+                read and not the output. Default: None
             additional_forward_args (Any, optional): Further arguments of the forward function.
-                Tensors are repeated along dimension 0, one example each. Default: None
-            feature_mask (Tensor or tuple[Tensor, ...], optional): Part of every element:
-                integers that broadcast to the input; ``p`` flickers at the design's tag ``p``,
-                -1 stays at full contrast. Default: left half 0, right half 1 of the last dimension
-                (all 0 for a design with one tag).
-            attribute_to_layer_input (bool, optional): Read what goes into the layer. Default: False
+                Tensors hold one entry per example on dimension 0 and are repeated for every frame.
+                Default: None
+            feature_mask (Tensor or tuple[Tensor, ...], optional): The part that each element
+                belongs to: integers that broadcast to the input. Part ``p`` flickers at tag ``p``
+                of the design; -1 stays at full contrast. Default: the left half of the last
+                dimension is 0 and the right half 1 (all 0 for a design with one tag).
+            attribute_to_layer_input (bool, optional): Read the layer's input instead of its output.
+                Default: False
             perturbations_per_eval (int, optional): Frames per forward pass, each with all examples.
-                Default: None, as many as suit the memory, by the activations of the first frame.
-            internal_batch_size (int, optional): Most rows in one forward pass; also splits the
-                examples. Default: None
+                Default: None, as many as fit in memory, judged by the activations of the first
+                frame.
+            internal_batch_size (int, optional): Maximum number of rows in one forward pass; also
+                splits the examples. Default: None
             show_progress (bool, optional): Progress bar over forward passes. Default: False
             design (Design, optional): A `TaggingDesign`, or a `ChebyshevGrid`, which needs fewer
                 frames. Default: the paper's tags, 6 and 7.5 Hz in 240 frames at 120 Hz.
             components (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
-                ``"harmonics"``, ``"intermodulations"``, ``"all"`` (to the order that the design
+                ``"harmonics"``, ``"intermodulations"``, ``"all"`` (up to the order that the design
                 resolves, `Design.default_order`), or integer tuples: (1, 1) is f1 + f2.
                 Default: ``"fundamentals"``
             statistic (str, optional): ``"snr"``, ``"snr_db"``, ``"amplitude"``,
@@ -145,19 +148,19 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 ``"variance_share"``; see `statistics`. Default: ``"snr"``
             reduction (str, optional): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"`` over the
                 components. Default: ``"mean"``
-            n_neighbors (int, optional): Bins on each side of a line that count as its noise, if
-                there is any. Default: 2
+            n_neighbors (int, optional): Bins on each side of a line that serve as its noise, if
+                there is noise. Default: 2
             noise_std (float, optional): Standard deviation of Gaussian noise added to every
-                element of every frame, in units of the input. Without it SNR is the amplitude in
-                units of the rounding floor; with it, and with a single component, it has the null
-                distribution of EEG (2.33, 3.26 and 4.78 at 5, 1 and 0.1 %), and all ``n_frames``
-                run. Default: 0.0
+                element of every frame, in units of the input. Without noise, the SNR is the
+                amplitude in units of the rounding floor. With noise, all ``n_frames`` run, and the
+                SNR of a single component has the null distribution of EEG (2.33, 3.26 and 4.78 at
+                5, 1 and 0.1 %). Default: 0.0
             seed (int, optional): Seed of that noise. Default: 0
 
         Returns:
-            Tensor, tuple or list: What ``LayerActivation`` returns for the layer: a tensor of its
-            output's shape, a tuple for a layer with several tensors, a list for a list of layers.
-            Finite, contiguous, float32 for half-precision layers.
+            Tensor, tuple or list: Arranged as the result of ``LayerActivation``: a tensor of the
+            layer's output shape, a tuple for a layer with several tensors, a list for a list of
+            layers. Values are finite, tensors contiguous, and half-precision layers give float32.
 
         Raises:
             ValueError, TypeError: If an argument does not fit; the message says what to do.
@@ -215,11 +218,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         seed: int = 0,
         estimate_error: bool = False,
     ) -> Spectra:
-        r"""Everything the neurons answer: lines, amplitudes, signs, shares of the variance.
+        r"""The full response of the neurons: lines, amplitudes, signs, shares of the variance.
 
         Args:
-            inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
-                ``design``, ``noise_std`` and ``seed``, are as in `attribute`.
+            inputs (Tensor or tuple[Tensor, ...]): This, the arguments up to ``show_progress``, and
+                ``design``, ``noise_std`` and ``seed`` are as in `attribute`.
             n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbors out. Default: 2
             components (str or sequence of tuple[int, ...], optional): As in `attribute`.
                 Default: ``"all"``
@@ -228,12 +231,12 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             pooling (str or callable, optional): ``"channel"`` averages each channel over space or
                 tokens before the Fourier sums; a function maps the activations to any tensor with
                 the batch first. Default: None
-            channel_dim (int, optional): Dimension of the channels in what the layer gives. Needed
-                only where no module of the network says it. Default: None
-            estimate_error (bool, optional): Estimate by how much components of higher order falsify
-                these, for `TaggedSpectrum.error`. Runs further frames: for a grid those of the grid
-                with one more node per part (61 instead of 25 for 5 x 5), in time those of other
-                phases (114 instead of 49 for the default, at most three times as many).
+            channel_dim (int, optional): Dimension of the channels in the layer's output. Needed
+                only if the modules of the network do not determine it. Default: None
+            estimate_error (bool, optional): Estimate how much components of higher order distort
+                these, for `TaggedSpectrum.error`. This runs more frames: for a grid those of the
+                grid with one more node per part (61 instead of 25 for 5 x 5), in time those of
+                other phases (114 instead of 49 for the default, at most three times as many).
                 Default: False
 
         Returns:
@@ -255,12 +258,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             design, components, max_order, n_neighbors, noise_std, estimate_error
         )
         stimulus = Stimulus.build(inputs, plan.design, feature_mask, baselines)
+        n_examples, device = stimulus.n_examples, stimulus.inputs[0].device
         size = PassSize.within(
-            stimulus.n_examples,
-            perturbations_per_eval,
-            internal_batch_size,
-            "perturbations_per_eval",
+            n_examples, perturbations_per_eval, internal_batch_size, "perturbations_per_eval"
         )
+        forward_args = format_forward_args(additional_forward_args)
         recorder = LayerRecorder(
             self.forward_func,
             self.layer if isinstance(self.layer, list) else [self.layer],
@@ -269,14 +271,27 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             channel_dim=channel_dim,
         )
 
-        source = _source(
-            recorder, stimulus, additional_forward_args, size, perturbations_per_eval is None
-        )
+        def record(
+            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+        ) -> None:
+            of_rows = tuple(_examples_of(value, rows, n_examples) for value in forward_args)
+            recorder.record(frames, repeat_forward_args(of_rows, n_frames), receive)
+
+        def fit() -> int:
+            return frames_that_fit(size.examples * recorder.bytes_per_row, device)
+
         with recorder:
             results = stream_spectra(
                 plan,
                 stimulus,
-                source,
+                Source(
+                    record,
+                    "activations of layer",
+                    recorder.names,
+                    recorder.layers,
+                    recorder.dims,
+                    fit if perturbations_per_eval is None else None,
+                ),
                 size,
                 pooling=pooling,
                 noise_std=noise_std,
@@ -287,36 +302,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
 
 
-def _source(
-    recorder: LayerRecorder,
-    stimulus: Stimulus,
-    additional_forward_args: object,
-    size: PassSize,
-    fits_memory: bool,
-) -> Source:
-    """A recorder as what a spectrum is summed from."""
-    forward_args = format_forward_args(additional_forward_args)
-
-    def record(rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver) -> None:
-        of_rows = tuple(
-            _examples_of(argument, rows, stimulus.n_examples) for argument in forward_args
-        )
-        recorder.record(frames, repeat_forward_args(of_rows, n_frames), receive)
-
-    def fit() -> int:
-        return frames_that_fit(size.examples * recorder.bytes_per_row, stimulus.inputs[0].device)
-
-    return Source(
-        record,
-        "activations of layer",
-        recorder.names,
-        recorder.layers,
-        recorder.dims,
-        fit if fits_memory else None,
-    )
-
-
 def _examples_of(argument: Any, rows: slice, n_examples: int) -> Any:
-    """The rows of an argument with an example each; what has none is for all."""
+    """The rows of an argument with one entry per example; any other argument as it is."""
     per_example = isinstance(argument, Tensor) and argument.dim() > 0
     return argument[rows] if per_example and len(argument) == n_examples else argument

@@ -24,21 +24,21 @@ from .arranged import Arranged, layers_read, reduce_spectra
 
 
 class FrequencyTunnel(Attribution):
-    r"""Runs any Captum method on every frame of a tagged input and analyses the attributions.
+    r"""Runs any Captum method on every frame of a tagged input and analyzes the attributions.
 
-    What ``NoiseTunnel`` is to noise, this is to tagging: where `FrequencyTaggingAttribution` asks
-    which neurons answer a part, the tunnel asks whose *relevance* follows it. It takes layer,
-    neuron and input methods alike (``LayerGradientXActivation``, ``LayerConductance``,
-    ``NeuronGradient``, ``Saliency``, ...) for what Captum itself can read. With
-    ``LayerActivation`` inside it equals `FrequencyTaggingAttribution`.
+    This is to tagging what ``NoiseTunnel`` is to noise. `FrequencyTaggingAttribution` shows which
+    neurons respond to a part; the tunnel shows whose *relevance* follows it. It takes layer, neuron
+    and input methods (``LayerGradientXActivation``, ``LayerConductance``, ``NeuronGradient``,
+    ``Saliency``, ...) and can read what Captum itself can read. With ``LayerActivation`` inside, it
+    equals `FrequencyTaggingAttribution`.
 
-    The method has to be deterministic: equal frames are shown once. Inside of ``NoiseTunnel``,
-    which does not know ``tag_mask`` and ``tag_baselines``, these have to be the same for all
+    The method must be deterministic, since equal frames are shown only once. ``NoiseTunnel`` does
+    not expand ``tag_mask`` and ``tag_baselines``, so inside of it these must be the same for all
     examples.
 
     Args:
         attribution_method (Attribution): Any method of Captum whose ``attribute`` takes the inputs
-            first.
+            as its first argument.
 
     Examples::
 
@@ -53,7 +53,7 @@ class FrequencyTunnel(Attribution):
     def __init__(self, attribution_method: Attribution) -> None:
         if not isinstance(attribution_method, Attribution):
             raise TypeError(
-                "Expected `attribution_method` to be a method made for a model, as in "
+                "Expected `attribution_method` to be an instance of a Captum method, as in "
                 f"FrequencyTunnel(Saliency(model)), but got {attribution_method!r}"
             )
         self.attribution_method = attribution_method
@@ -61,7 +61,7 @@ class FrequencyTunnel(Attribution):
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """That of the wrapped method."""
+        """As in the wrapped method."""
         return bool(self.attribution_method.multiplies_by_inputs)
 
     def has_convergence_delta(self) -> bool:
@@ -91,8 +91,9 @@ class FrequencyTunnel(Attribution):
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0.
-            tag_mask (Tensor or tuple[Tensor, ...], optional): Part of every element of the input,
-                as ``feature_mask`` of `FrequencyTaggingAttribution`. Default: left and right half
+            tag_mask (Tensor or tuple[Tensor, ...], optional): The part that each element of the
+                input belongs to, like ``feature_mask`` of `FrequencyTaggingAttribution`. Default:
+                left and right half
             tag_baselines (scalar, Tensor or tuple, optional): What zero contrast looks like.
                 Default: 0
             frames_per_pass (int, optional): Frames per call of the wrapped method, each with all
@@ -105,14 +106,14 @@ class FrequencyTunnel(Attribution):
                 repeated for every frame.
 
         Returns:
-            Tensor, tuple or list: Arranged and shaped as the wrapped method's result.
+            Tensor, tuple or list: Arranged and shaped like the wrapped method's result.
 
         Raises:
             ValueError, TypeError: If an argument does not fit; the message says what to do.
         """
         validate_choices(statistic, reduction)
         validate_statistic(statistic, design)
-        # Here already: `spectrum` would take `pooling` and `max_order` for its own.
+        # Checked here, since `spectrum` would accept `pooling` and `max_order` as its own.
         self._validate_arguments(kwargs)
         spectra = self.spectrum(
             inputs,
@@ -149,17 +150,17 @@ class FrequencyTunnel(Attribution):
         estimate_error: bool = False,
         **kwargs: Any,
     ) -> Arranged[TaggedSpectrum]:
-        """The whole spectrum of the attributions.
+        """The full spectrum of the attributions.
 
         Args:
-            inputs (Tensor or tuple[Tensor, ...]): This and the arguments to ``show_progress``, and
-                ``design``, ``noise_std``, ``seed`` and ``**kwargs``, are as in `attribute`.
+            inputs (Tensor or tuple[Tensor, ...]): This, the arguments up to ``show_progress``, and
+                ``design``, ``noise_std``, ``seed`` and ``**kwargs`` are as in `attribute`.
             components, max_order, pooling, channel_dim, n_neighbors, estimate_error: As in
                 `FrequencyTaggingAttribution.spectrum`.
 
         Returns:
-            TaggedSpectrum, tuple or list: One spectrum per tensor, arranged as the wrapped method
-            arranges its result.
+            TaggedSpectrum, tuple or list: One spectrum per tensor, arranged like the wrapped
+            method's result.
 
         Raises:
             ValueError, TypeError: If an argument does not fit; the message says what to do.
@@ -170,16 +171,15 @@ class FrequencyTunnel(Attribution):
         )
         stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
-        # Whether the method gives a list, and for each item whether it is a tuple.
-        arrangement: tuple[bool, list[bool]] = (False, [])
+        # The type of the method's result, then those of its items.
+        kinds: list[type] = []
 
         def record(
             rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
         ) -> None:
-            nonlocal arrangement
             if isinstance(method, GradientAttribution):
                 frames = tuple(frame.requires_grad_() for frame in frames)
-            # The undecorated method, where it is decorated, as NoiseTunnel calls it.
+            # Without its decorator if it has one, as NoiseTunnel does.
             attribute = type(method).attribute
             result = getattr(attribute, "__wrapped__", attribute)(
                 method,
@@ -187,7 +187,7 @@ class FrequencyTunnel(Attribution):
                 **expand_arguments(kwargs, stimulus.inputs, n_frames),
             )
             items = result if isinstance(result, list) else [result]
-            arrangement = isinstance(result, list), [isinstance(item, tuple) for item in items]
+            kinds[:] = map(type, (result, *items))
             for index, item in enumerate(items):
                 tensors = tuple(tensor.detach() for tensor in floating_tensors(item))
                 validate_rows(tensors, len(frames[0]), method.get_name())
@@ -207,30 +207,29 @@ class FrequencyTunnel(Attribution):
                 seed=seed,
                 title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
             )
-        is_list, are_tuples = arrangement
         arranged = [
-            spectra if is_tuple else spectra[0]
-            for is_tuple, spectra in zip(are_tuples, results, strict=True)
+            spectra if issubclass(kind, tuple) else spectra[0]
+            for kind, spectra in zip(kinds[1:], results, strict=True)
         ]
-        return arranged if is_list else arranged[0]
+        return arranged if issubclass(kinds[0], list) else arranged[0]
 
     def _validate_arguments(self, kwargs: dict[str, Any]) -> None:
         if kwargs.get("return_convergence_delta"):
             raise ValueError(
-                "Expected attributions alone, but got return_convergence_delta=True; a delta has "
-                "no neurons to tag"
+                "Expected attributions alone, but got return_convergence_delta=True; leave it out, "
+                "since a delta has no neurons"
             )
         parameters = inspect.signature(self.attribution_method.attribute).parameters
         if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):
             method = type(self.attribution_method).__name__
-            hint = "what flickers is `tag_mask`, and what it flickers to is `tag_baselines`"
+            hint = "pass the parts as `tag_mask`, and zero contrast as `tag_baselines`"
             refuse_unknown_arguments(kwargs, [*parameters], f"{method}.attribute", hint)
 
 
 def expand_arguments(
     kwargs: dict[str, Any], inputs: tuple[Tensor, ...], n_frames: int
 ) -> dict[str, Any]:
-    """Repeat for every frame the arguments that hold one entry per example, as NoiseTunnel does.
+    """Repeat arguments with one entry per example for every frame, as NoiseTunnel does.
 
     Examples::
 
@@ -240,7 +239,7 @@ def expand_arguments(
         ([1, 2, 1, 2], 5)
     """
     n_examples = len(inputs[0])
-    # A mask with fewer dimensions than the input has no batch, however long its first one is.
+    # A mask with fewer dimensions than the input has no batch, whatever its length.
     ranks = {tensor.dim() for tensor in inputs}
 
     def by_example(value: Any) -> Any:
@@ -251,9 +250,8 @@ def expand_arguments(
         return value
 
     expanded = dict(kwargs)
-    for name in ("baselines", "feature_mask"):
-        if name in kwargs:
-            expanded[name] = by_example(kwargs[name])
+    for name in {"baselines", "feature_mask"} & kwargs.keys():
+        expanded[name] = by_example(kwargs[name])
     if "target" in kwargs:
         expanded["target"] = repeat_target(kwargs["target"], n_frames)
     if kwargs.get("additional_forward_args") is not None:

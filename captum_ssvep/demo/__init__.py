@@ -1,1 +1,1 @@
-"""What does the command line run? An embedded network for digits, and any classifier."""
+"""What does the command line run? The package's own network for digits, or any classifier."""

@@ -3,10 +3,11 @@
 It runs without a download, since its weights and its test images are part of the package. The
 images are a held-out fifth of scikit-learn's ``load_digits``, which is a copy of the test set of
 "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning
-Repository, https://doi.org/10.24432/C50P49), licence CC BY 4.0; unchanged but for the split and
+Repository, https://doi.org/10.24432/C50P49), license CC BY 4.0; unchanged except for the split and
 the storage as bytes. ``tutorials/train_digits.py`` makes both files again.
 """
 
+import io
 from importlib import resources
 from typing import Any
 
@@ -19,9 +20,9 @@ from torch import Tensor, nn
 WEIGHTS_FILE = "digits_resnet.pt"
 TEST_SET_FILE = "digits_test.npz"
 
-# A 3 and an 8 of the test set whose ink lies on both sides, 45 % and 50 % of it in the left half:
-# only where both halves show something can the network combine them.
-EXAMPLES = (143, 26)
+# A 3 and an 8 of the test set with ink on both sides, 45 % and 50 % of it in the left half: the
+# network can only combine the halves if both show something.
+EXAMPLES = [143, 26]
 
 _DATA = resources.files("captum_ssvep.demo") / "data"
 
@@ -30,9 +31,9 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut around them (He et al. 2016), named as in torchvision.
 
     Args:
-        in_channels (int): Channels that come in.
-        channels (int): Channels that go out.
-        stride (int, optional): Of the first convolution and the shortcut. Default: 1
+        in_channels (int): Channels of the input.
+        channels (int): Channels of the output.
+        stride (int, optional): Stride of the first convolution and the shortcut. Default: 1
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
@@ -47,7 +48,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(
                 nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
             )
-        # A second module, not the first again: every layer can be tagged by its own name.
+        # Not the first ReLU again, so that every layer can be tagged by its own name.
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,29 +96,26 @@ def load_network() -> DigitsResNet:
         [3, 8]
     """
     network = DigitsResNet()
-    with (_DATA / WEIGHTS_FILE).open("rb") as file:
-        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    weights = io.BytesIO((_DATA / WEIGHTS_FILE).read_bytes())
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval()
 
 
 def load_test_set() -> tuple[Tensor, Tensor]:
-    """The digits that training did not see; other digits by the same 13 people it did.
+    """The digits that training did not use, by the same 13 people as those it did use.
 
     Returns:
         tuple[Tensor, Tensor]: Images, uint8 from 0 to 16, shape ``(360, 8, 8)``, and labels, int64,
         shape ``(360,)``.
     """
-    with (
-        (_DATA / TEST_SET_FILE).open("rb") as file,
-        np.load(file, allow_pickle=False) as arrays,
-    ):
-        return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+    arrays = np.load(io.BytesIO((_DATA / TEST_SET_FILE).read_bytes()), allow_pickle=False)
+    return torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
 
 
 def preprocess(images: NDArray[Any] | Tensor) -> Tensor:
     """Enlarge digits to the network's input.
 
-    No mean is taken off: black stays 0, so that Captum's default baseline of 0 is zero contrast.
+    No mean is subtracted: black stays 0, so that Captum's default baseline of 0 is zero contrast.
 
     Args:
         images (ndarray or Tensor): Values from 0 to 16, shape ``(N, 8, 8)``.
@@ -136,8 +134,8 @@ def preprocess(images: NDArray[Any] | Tensor) -> Tensor:
     digits = torch.as_tensor(images)
     if digits.dim() != 3 or digits.shape[1:] != (8, 8):
         raise ValueError(
-            f"Expected `images` of shape (N, 8, 8), as scikit-learn's `load_digits().images`, but "
-            f"got shape {tuple(digits.shape)}"
+            f"Expected `images` of shape (N, 8, 8), like scikit-learn's `load_digits().images`, "
+            f"but got shape {tuple(digits.shape)}"
         )
     unit = digits[:, None].float() / 16
     return F.interpolate(unit, scale_factor=4, mode="bilinear", align_corners=False)
@@ -145,10 +143,10 @@ def preprocess(images: NDArray[Any] | Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of digits that the network, as it stands, reads correctly.
+    """Share of digits that a network reads correctly.
 
     Args:
-        network (Module): Takes what `preprocess` gives; in eval mode.
+        network (Module): In eval mode; takes what `preprocess` gives.
         images (Tensor): As from `load_test_set`.
         labels (Tensor): The digits' values.
 
@@ -172,5 +170,4 @@ def example_images() -> tuple[Tensor, Tensor]:
         [3, 8]
     """
     images, labels = load_test_set()
-    rows = list(EXAMPLES)
-    return preprocess(images[rows]), labels[rows]
+    return preprocess(images[EXAMPLES]), labels[EXAMPLES]

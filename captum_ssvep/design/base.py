@@ -1,4 +1,4 @@
-"""What every design is: contrasts to show, and weights that turn answers into components."""
+"""What every design has: contrasts to show, and weights that turn responses into components."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from numpy.typing import NDArray
 
 from .components import Component, ComponentGroup, enumerate_components, label
 
-# A group's name, or integer tuples.
+# The name of a group, or integer tuples.
 ComponentSelection = ComponentGroup | Sequence[Sequence[int]]
 # A DFT bin of a record in time, or the component itself where there is no time.
 Line = int | tuple[int, ...]
 
 
-HIGHEST_DEFAULT_ORDER = 8
-
-
 class Design(ABC):
     r"""A set of frames, each with a contrast for every part, and how to read components from them.
 
-    A network without memory answers contrasts, not time. With the contrast of part ``i`` written
-    as :math:`m + a \cos \theta_i`, its answer is an even function of the phases :math:`\theta`,
-    whose Fourier coefficient at a component ``n`` is
+    A network without memory responds to contrasts, not to time. Write the contrast of part ``i``
+    as :math:`m + a \cos \theta_i`. The response is then an even function of the phases
+    :math:`\theta`, and its Fourier coefficient at a component ``n`` is
 
     .. math:: X_n = \sum_u w_{nu} \, y_u
 
@@ -36,19 +33,19 @@ class Design(ABC):
     `ChebyshevGrid` on a grid.
     """
 
-    # What `choose_design` calls designs of this class.
+    # What `to_dict` calls designs of this class.
     kind: ClassVar[str]
-    # Whether the frames follow each other, with lines between those of the components.
+    # Whether frames have an order in time, with empty lines between those of the components.
     in_time: ClassVar[bool] = False
 
     contrast: tuple[float, float]
-    # Tag of each part in Hz, and frames per second; none without time.
+    # Tag of each part in Hz, and frames per second; empty and None without time.
     frequencies: Sequence[float] = ()
     sampling_rate: float | None = None
 
     @property
     def leaks(self) -> bool:
-        """Whether components spill over into neighboring lines, which then are not empty."""
+        """Whether components leak into neighboring lines, which are then not empty."""
         return False
 
     @property
@@ -59,7 +56,7 @@ class Design(ABC):
     @property
     @abstractmethod
     def n_frames(self) -> int:
-        """Frames of one whole showing, equal ones included."""
+        """Frames of the whole stimulus, including equal ones."""
 
     @property
     @abstractmethod
@@ -69,16 +66,16 @@ class Design(ABC):
     @property
     @abstractmethod
     def collision_free_order(self) -> int:
-        """Highest order to which every component has a line of its own."""
+        """Highest order up to which every component has a line of its own."""
 
     @property
     def default_order(self) -> int:
-        """Order to which groups of components are read unless told otherwise.
+        """Highest order of the components in a group, by default.
 
-        The highest that the design resolves, so that no line counts twice, but at most 8: a long
-        record resolves thousands of components, which leave no bins for the noise.
+        This is the highest order that the design resolves, so that no line counts twice, but at
+        most 8: a long record resolves thousands of components, which leave no bins for the noise.
         """
-        return max(1, min(self.collision_free_order, HIGHEST_DEFAULT_ORDER))
+        return max(1, min(self.collision_free_order, 8))
 
     @property
     def period(self) -> int:
@@ -87,33 +84,40 @@ class Design(ABC):
 
     @abstractmethod
     def line(self, component: Sequence[int]) -> Line:
-        """Where a component is read."""
+        """The line at which a component is read."""
 
     @abstractmethod
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
         """Weights of the frames in the Fourier sums, shape ``(len(lines), n_frames)``."""
 
-    @abstractmethod
     def turn(self, component: Sequence[int]) -> complex:
-        """Factor that makes a memoryless network's Fourier sum real, with the answer's sign."""
+        """Factor that makes a memoryless network's Fourier sum real, with the response's sign."""
+        return 1.0
 
-    @abstractmethod
     def power_share(self, component: Sequence[int]) -> float:
-        """Variance in a component over its squared amplitude.
+        """Variance of a component divided by its squared amplitude.
 
-        1/2, as of any wave; 1 at a line which is its own mirror image, 0 at that of the mean.
+        1/2, as for any wave; 1 on a line that is its own mirror image, 0 on the line of the mean.
         """
+        return 0.5
 
-    @abstractmethod
     def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-        r"""Phases :math:`\theta` in radians at which a part has the given contrasts."""
+        r"""Phases :math:`\theta` in radians at which a part has the given contrasts.
+
+        0 at the highest contrast, :math:`\pi` at the lowest.
+        """
+        low, high = self.contrast
+        waves = (2 * contrasts - low - high) / (high - low)
+        phases: NDArray[np.float64] = np.arccos(np.clip(waves, -1, 1))
+        return phases
 
     @abstractmethod
     def replicate(self) -> tuple[Design, float]:
-        """A design with other aliases, which tells how wrong this one is.
+        """A design with other aliases, which shows how large the error of this one is.
 
         Returns:
-            tuple: The design, and how many times the error of this one the difference of both is.
+            tuple: The design, and the factor by which the difference of the two exceeds the error
+            of this one.
         """
 
     def scale(self, component: Sequence[int]) -> float:
@@ -123,24 +127,24 @@ class Design(ABC):
     def neighbors(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
     ) -> tuple[int, ...]:
-        """Lines around a component's that hold no component: its noise. None without time."""
+        """Lines around a component's line that hold only noise; empty without time."""
         return ()
 
     def collisions(
         self, components: Sequence[Component]
     ) -> list[tuple[Component, Component | None]]:
-        """Components whose line also holds another of no higher order, with that other."""
+        """Components that share their line with another of no higher order, and that other."""
         return []
 
     @cached_property
     def n_distinct_frames(self) -> int:
-        """Frames that a deterministic network has to see: the cost of the design."""
+        """Frames that a deterministic network has to run: the cost of the design."""
         return len(merge_equal_frames(self.contrasts, self.line_weights([]))[0])
 
     def components(
         self, selection: ComponentSelection = "all", max_order: int | None = None
     ) -> tuple[Component, ...]:
-        """Resolve a group's name, or integer tuples, to components of this design.
+        """Resolve the name of a group, or integer tuples, to components of this design.
 
         Args:
             selection (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
@@ -149,7 +153,7 @@ class Design(ABC):
             max_order (int, optional): Highest order of a group. Default: None, `default_order`
 
         Raises:
-            ValueError: If the group is unknown, empty or a tuple does not have one integer per
+            ValueError: If the group is unknown or empty, or a tuple does not have one integer per
                 part.
             TypeError: If an entry is not an integer.
         """
@@ -162,8 +166,7 @@ class Design(ABC):
                 f"got {selection!r}; a single component is written [(1, 1)]"
             )
         components = tuple(map(Component, selection))
-        wrong = [component for component in components if len(component) != self.n_parts]
-        if not components or wrong:
+        if not components or any(len(component) != self.n_parts for component in components):
             raise ValueError(
                 f"Expected `components` to hold tuples of {self.n_parts} integers, one per part, "
                 f"but got {[tuple(entries) for entries in selection]}"
@@ -175,7 +178,7 @@ class Design(ABC):
         return None
 
     def line_frequency(self, line: Line) -> float | None:
-        """Frequency in Hz at which a line lies; None without time."""
+        """Frequency of a line in Hz; None without time."""
         return None
 
     def label(self, component: Sequence[int]) -> str:
@@ -183,37 +186,43 @@ class Design(ABC):
         return label(component)
 
     def title(self, component: Sequence[int]) -> str:
-        """Name of a component, and its frequency if the design has any."""
-        return self.label(component)
+        """Name of a component, with its frequency if the design is in time.
+
+        Examples::
+
+            >>> from captum_ssvep import ChebyshevGrid, TaggingDesign
+            >>> TaggingDesign().title((1, -1)), ChebyshevGrid().title((1, -1))
+            ('f2 - f1 = 1.5 Hz', 'f1 - f2')
+        """
+        frequency = self.frequency(component)
+        return self.label(component) + ("" if frequency is None else f" = {frequency:g} Hz")
 
     def to_dict(self) -> dict[str, Any]:
-        """The design's kind and arguments, as JSON takes them."""
+        """Kind and arguments of the design, ready for JSON."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Design:
-        """The design of which `to_dict` gave kind and arguments."""
-        arguments = dict(values)
-        kind = arguments.pop("kind")
-        (made,) = (design for design in Design.__subclasses__() if design.kind == kind)
-        return made(**arguments)
+        """The design with the kind and arguments that `to_dict` gave."""
+        designs = {design.kind: design for design in Design.__subclasses__()}
+        return designs[values["kind"]](**{k: v for k, v in values.items() if k != "kind"})
 
 
 def merge_equal_frames(
     contrasts: NDArray[np.float64], weights: NDArray[np.complex128]
 ) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    """Frames that differ, with the weights of equal ones added up.
+    """Distinct frames, each with the summed weights of all frames equal to it.
 
-    Contrasts that agree to 1e-12 of the largest count as equal, which is exact for a deterministic
-    network.
+    Contrasts that agree to 1e-12 of the largest count as equal. Merging is exact for a
+    deterministic network.
 
     Args:
         contrasts: Contrast of each part in each frame, shape ``(n_frames, n_parts)``.
         weights: Weights of the frames, shape ``(lines, n_frames)``.
 
     Returns:
-        tuple: Contrasts of the distinct frames, and their weights. Exact zeros where a sum of
-        weights vanishes identically.
+        tuple: Contrasts of the distinct frames, and their weights, which are exactly zero where
+        the sum only leaves a rounding error.
 
     Examples::
 
@@ -221,7 +230,7 @@ def merge_equal_frames(
         >>> frames.ravel().tolist(), weights.real.tolist()
         ([0.5, 1.0], [[2.0, 1.0]])
     """
-    # Adding zero turns -0.0 into 0.0, which np.unique would keep apart.
+    # np.unique would keep -0.0 and 0.0 apart; adding zero makes both 0.0.
     rounded = np.round(contrasts / np.abs(contrasts).max(), 12) + 0.0
     _, first, shown = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
     merged = np.zeros((len(weights), len(first)), dtype=np.complex128)

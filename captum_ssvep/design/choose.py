@@ -1,7 +1,7 @@
 """Choose a design for a number of parts."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from .._checks import integer, unknown_choice
 from .base import Design
@@ -11,7 +11,7 @@ from .tags import TaggingDesign, Waveform
 
 DesignKind = Literal["auto", "grid", "time"]
 
-# With more parts grids need too many frames (`benchmarks/accuracy.py`).
+# With more parts a grid needs too many frames (`benchmarks/accuracy.py`).
 MOST_PARTS_OF_A_GRID = 4
 
 
@@ -24,21 +24,22 @@ def choose_design(
 ) -> Design:
     """Choose a design for a number of parts, in which components up to an order do not collide.
 
-    ``"grid"`` is a `ChebyshevGrid` with ``max_order + 1`` nodes. ``"time"`` takes a short record
-    with tags that are collision-free to ``max_order``: for two tags those whose path visits the
-    Padua points (Bos et al. 2006), for more what `collision_free_bins` finds. ``"auto"`` takes the
-    grid for up to 4 parts. With two and four parts the grid is more exact than tags with as many
-    frames; with three it is more exact at orders 3 and 4, and less exact at order 2. For more
-    parts a grid would need too many frames, and for triangle waves there is none. Then ``"auto"``
-    takes tags that are collision-free to one order above ``max_order``, because aliases of the
-    next order are what makes the highest components inexact.
+    ``"grid"`` is a `ChebyshevGrid` with ``max_order + 1`` nodes. ``"time"`` is a short record with
+    tags that are collision-free to ``max_order``: for two tags those whose path visits the Padua
+    points (Bos et al. 2006), otherwise those that `collision_free_bins` finds.
+
+    ``"auto"`` is the grid for up to 4 parts. With two and four parts the grid is more exact than
+    tags with as many frames. With three it is more exact at orders 3 and 4, and less exact at
+    order 2. For more parts a grid would need too many frames, and it cannot sample triangle waves.
+    Then ``"auto"`` takes tags that are collision-free to one order above ``max_order``, because
+    aliases of the next order cause most of the error in the highest components.
 
     In time, one period lasts a second and is shown three times, so that two bins on either side of
-    every component hold noise alone. The repeats add no new frame and cost nothing.
+    every component hold only noise. The repeats add no distinct frame and cost nothing.
 
     Args:
         n_parts (int): Number of parts.
-        max_order (int, optional): Components up to this order can each be read. Higher orders need
+        max_order (int, optional): Components up to this order do not collide. Higher orders need
             more frames. Default: 4
         kind (str, optional): ``"auto"``, ``"grid"`` or ``"time"``. Take ``"time"`` for networks
             with memory, for noise and for films of the stimulus. Default: ``"auto"``
@@ -50,7 +51,8 @@ def choose_design(
         Design: A `ChebyshevGrid` or a `TaggingDesign`.
 
     Raises:
-        ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind does not fit.
+        ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind is unknown or does not
+            fit the waveform.
         TypeError: If a number is not an integer.
 
     Examples::
@@ -62,8 +64,8 @@ def choose_design(
         ((1.0, 6.0, 21.0, 66.0), 82, 3)
     """
     n_parts, max_order = integer(n_parts, "n_parts"), integer(max_order, "max_order")
-    if kind not in ("auto", "grid", "time"):
-        raise unknown_choice("kind", kind, ("auto", "grid", "time"))
+    if kind not in get_args(DesignKind):
+        raise unknown_choice("kind", kind, get_args(DesignKind))
     if kind == "grid" and waveform != "sine":
         raise ValueError(
             "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
@@ -78,10 +80,5 @@ def choose_design(
     if n_parts != 2:
         bins, period = collision_free_bins(n_parts, order)
     return TaggingDesign(
-        frequencies=bins,
-        sampling_rate=period,
-        n_frames=3 * period,
-        phases=math.pi / 2,
-        contrast=contrast,
-        waveform=waveform,
+        bins, period, 3 * period, phases=math.pi / 2, contrast=contrast, waveform=waveform
     )

@@ -1,8 +1,8 @@
 """Collisions and aliases: the lattice of integer vectors that vanish on a record's lines.
 
-Tags at bins ``k`` in a record of ``N`` frames show components ``n`` and ``n + a`` at the same line
-whenever ``a . k`` is a multiple of ``N``. Those ``a`` form a lattice; its short vectors decide how
-well a design tells components apart.
+Tags at bins ``k`` in a record of ``N`` frames put the components ``n`` and ``n + a`` on the same
+line whenever ``a . k`` is a multiple of ``N``. Those ``a`` form a lattice. Its short vectors decide
+how well a design separates components.
 """
 
 import bisect
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from .components import Component, integer_vectors
 
-# Aliases of longer norm than this many vectors can be listed for are not looked at.
+# Aliases are listed up to the highest norm that has no more vectors than this.
 MOST_VECTORS = 1_000_000
 
 
 def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
-    """Highest order to which every component has a DFT line of its own.
+    """Highest order up to which every component has a DFT line of its own.
 
-    That is ``(d - 1) // 2``, where ``d`` is the smallest ``sum abs(a_i)`` of a non-zero integer
-    vector with ``sum a_i bins_i = 0`` modulo ``n_frames``: below it, no two components (nor a
-    component and its own negative, as at the Nyquist line) share a line.
+    This is ``(d - 1) // 2``, where ``d`` is the smallest ``sum abs(a_i)`` of a non-zero integer
+    vector with ``sum a_i bins_i = 0`` modulo ``n_frames``. Up to this order, no two components
+    share a line, nor do a component and its own negative, as on the Nyquist line.
 
     Examples::
 
@@ -32,13 +32,13 @@ def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
     """
 
     def collides(order: int) -> bool:
-        # No more vectors than lines can each have their own.
+        # More vectors than lines cannot each have their own.
         if _n_vectors(len(bins), order) > n_frames:
             return True
-        lines = integer_vectors(len(bins), order) @ np.asarray(bins) % n_frames
+        lines = integer_vectors(len(bins), order) @ bins % n_frames
         return len(np.unique(lines)) < len(lines)
 
-    # Once two components collide, they do so among those of any higher order.
+    # If two components collide at one order, they also do at any higher order.
     return bisect.bisect_left(range(1, n_frames + 1), True, key=collides)
 
 
@@ -55,35 +55,33 @@ def collisions(
     found = []
     for component in components:
         vectors = integer_vectors(len(bins), max(2, component.order))
-        same_line = (vectors - np.asarray(component)) @ np.asarray(bins) % n_frames == 0
-        others = [
-            other for other in map(tuple, vectors[same_line].tolist()) if other != tuple(component)
-        ]
-        if others:
-            lowest = min(others, key=lambda other: sum(map(abs, other)))
+        same_line = vectors[(vectors - component) @ bins % n_frames == 0]
+        others = same_line[(same_line != component).any(axis=1)]
+        if len(others):
+            lowest = others[np.abs(others).sum(axis=1).argmin()].tolist()
             found.append((component, Component(lowest) if any(lowest) else None))
     return found
 
 
 def free_bins(bins: Sequence[int], n_frames: int, max_order: int) -> NDArray[np.int64]:
-    """Bins strictly between the mean and the Nyquist line that hold no component to an order.
+    """Bins strictly between the mean and the Nyquist line that hold no component up to an order.
 
     Examples::
 
         >>> free_bins((2, 3), 20, 1).tolist()
         [1, 4, 5, 6, 7, 8, 9]
     """
-    lines = integer_vectors(len(bins), max_order) @ np.asarray(bins)
-    folded = np.abs((lines + n_frames // 2) % n_frames - n_frames // 2)
-    return np.setdiff1d(np.arange(1, (n_frames + 1) // 2), folded)
+    # Vectors come with both signs, so that a line above the Nyquist line is also found below it.
+    lines = integer_vectors(len(bins), max_order) @ bins % n_frames
+    return np.setdiff1d(np.arange(1, (n_frames + 1) // 2), lines)
 
 
 def collision_free_bins(n_parts: int, max_order: int) -> tuple[tuple[int, ...], int]:
     """Find a short record with tags that are collision-free to an order.
 
-    For growing record lengths, tags are added greedily: the smallest bin none of whose multiples
-    meets a combination of the earlier ones. Lengths come within a few per cent of the best known
-    lattices (two parts: the perfect Lee codes of ``2 M^2 + 2 M + 1`` frames).
+    For growing record lengths, tags are added greedily: each is the smallest bin with no multiple
+    on the line of a combination of the earlier tags. Lengths come within a few percent of the best
+    known lattices (for two parts, the perfect Lee codes of ``2 M^2 + 2 M + 1`` frames).
 
     Returns:
         tuple: The bins, one per part, and the number of frames.
@@ -94,28 +92,25 @@ def collision_free_bins(n_parts: int, max_order: int) -> tuple[tuple[int, ...], 
         ((1, 9), 41)
     """
     n_frames = len(integer_vectors(n_parts, max_order))
-    while True:
-        bins = _greedy_bins(n_parts, max_order, n_frames)
-        if bins is not None:
-            return bins, n_frames
+    while (bins := _greedy_bins(n_parts, max_order, n_frames)) is None:
         n_frames += max(1, n_frames // 1000)
+    return bins, n_frames
 
 
 def _greedy_bins(n_parts: int, max_order: int, n_frames: int) -> tuple[int, ...] | None:
-    """Tags free of null combinations of norm up to ``2 * max_order``, or None where greed fails."""
+    """Tags without a null combination of norm up to ``2 * max_order``; None if no bin is left."""
     norm = 2 * max_order
-    candidates = np.arange(1, (n_frames + 1) // 2)
-    # reached[r]: the lines that combinations of norm at most r of the tags so far can reach.
+    multiples = np.arange(1, norm + 1)[:, None]
+    lines = multiples * np.arange(1, (n_frames + 1) // 2) % n_frames
+    # reached[r]: the lines that combinations of the tags so far reach with a norm of at most r.
     reached = np.zeros((norm + 1, n_frames), dtype=bool)
     reached[:, 0] = True
     bins: list[int] = []
     for _ in range(n_parts):
-        taken = np.zeros(len(candidates), dtype=bool)
-        for multiple in range(1, norm + 1):
-            taken |= reached[norm - multiple][multiple * candidates % n_frames]
+        taken = reached[norm - multiples, lines].any(axis=0)
         if taken.all():
             return None
-        bins.append(int(candidates[~taken][0]))
+        bins.append(1 + int(taken.argmin()))
         earlier = reached.copy()
         for multiple in range(1, norm + 1):
             for shift in (multiple * bins[-1], -multiple * bins[-1]):
@@ -129,16 +124,16 @@ def alias_turning_phases(
     r"""Phases to add to the tags, so that most aliases turn by a third of a cycle.
 
     Shifted by :math:`\delta`, an alias ``a`` with :math:`a \cdot k = m N` turns by
-    :math:`a \cdot \delta` against the component under which it hides. With
-    :math:`\delta = 2 \pi (s + t k / N) / 3`, thirds of a cycle and of a sample, that is
-    :math:`2 \pi (a \cdot s + t m) / 3`. Of the integers ``s, t`` those are taken that turn
-    most of the short aliases, which are the strong ones.
+    :math:`a \cdot \delta` relative to the component on whose line it lies. With
+    :math:`\delta = 2 \pi (s + t k / N) / 3`, thirds of a cycle and of a sample, this is
+    :math:`2 \pi (a \cdot s + t m) / 3`. The integers ``s, t`` are chosen so that they turn most of
+    the short aliases, which are the strong ones.
 
     Args:
         bins: Cycles of each tag in the record.
         n_frames: Frames in the record.
         with_harmonics (bool, optional): Whether aliases of a single tag count however long they
-            are, as for waves that are not sines and so have harmonics of their own.
+            are, as needed for waves other than sines, which have harmonics of their own.
             Default: False
 
     Returns:
@@ -154,14 +149,13 @@ def alias_turning_phases(
     while _n_vectors(n_parts, norm) > MOST_VECTORS:
         norm -= 1
     vectors = integer_vectors(n_parts, norm)
-    multiples = vectors @ np.asarray(bins)
-    vectors = vectors[(multiples % n_frames == 0) & vectors.any(axis=1)]
+    vectors = vectors[(vectors @ bins % n_frames == 0) & vectors.any(axis=1)]
     strengths = 1.0 / np.abs(vectors).sum(axis=1) ** 4
     if with_harmonics or not len(vectors):
         single = np.diag([n_frames // math.gcd(k, n_frames) for k in bins])
         vectors = np.concatenate([vectors, single])
         strengths = np.concatenate([strengths, 1.0 / single.sum(axis=1) ** 2])
-    periods = vectors @ np.asarray(bins) // n_frames
+    periods = vectors @ bins // n_frames
     thirds = np.random.default_rng(0).integers(3, size=(256, n_parts + 1))
     turned = (vectors @ thirds[:, :-1].T + np.outer(periods, thirds[:, -1])) % 3 != 0
     best = thirds[np.argmax(strengths @ turned)]
@@ -170,5 +164,5 @@ def alias_turning_phases(
 
 
 def _n_vectors(n_parts: int, norm: int) -> int:
-    """How many integer vectors have absolute values summing to at most ``norm``."""
+    """How many integer vectors have absolute values that sum to at most ``norm``."""
     return sum(2**j * math.comb(n_parts, j) * math.comb(norm, j) for j in range(n_parts + 1))

@@ -1,8 +1,8 @@
 """Harmonics and intermodulations of tag frequencies, as integer vectors.
 
-A component ``(n1, ..., nP)`` is what a response owes to ``n1`` times the first tag, ``n2`` times
-the second, and so on; it lies at the frequency ``abs(n1 f1 + ... + nP fP)``. Nothing here knows of
-hertz, frames or networks: the arithmetic of tags lives in integers.
+A component ``(n1, ..., nP)`` is the part of a response that combines ``n1`` times the first tag,
+``n2`` times the second, and so on. It lies at the frequency ``abs(n1 f1 + ... + nP fP)``. This file
+works with integers alone and knows nothing about hertz, frames or networks.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ COMPONENT_GROUPS: tuple[ComponentGroup, ...] = get_args(ComponentGroup)
 class Component(tuple[int, ...]):
     """One line of a tagged response: how often each tag enters it.
 
-    A tuple of integers in a canonical sign: the first non-zero entry is positive, since ``n`` and
-    ``-n`` name the same line of a real signal. Equal to, and hashing as, the plain tuple.
+    A tuple of integers whose first non-zero entry is positive, since ``n`` and ``-n`` name the same
+    line of a real signal. It equals the plain tuple and has the same hash.
 
     Args:
         multiples (iterable of int): One integer per part, not all zero.
 
     Raises:
         TypeError: If an entry is not an integer.
-        ValueError: If every entry is zero (that is the mean, not a component).
+        ValueError: If every entry is zero (which is the mean, not a component).
 
     Examples::
 
@@ -54,30 +54,30 @@ class Component(tuple[int, ...]):
             )
         if not any(entries):
             raise ValueError(
-                f"Expected a component with a non-zero integer, but got {entries}: "
-                "that is the mean, found as `TaggedSpectrum.mean`"
+                f"Expected a component with a non-zero integer, but got {entries}; "
+                "that is the mean, which `TaggedSpectrum.mean` gives"
             )
-        sign = 1 if next(n for n in entries if n) > 0 else -1
+        sign = 1 if next(filter(None, entries)) > 0 else -1
         return super().__new__(cls, (sign * int(n) for n in entries))
 
     @property
     def order(self) -> int:
         """Sum of the absolute integers; 1 for a fundamental."""
-        return sum(abs(n) for n in self)
+        return sum(map(abs, self))
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Indices of the parts that enter."""
+        """Indices of the parts with a non-zero integer."""
         return tuple(part for part, n in enumerate(self) if n)
 
     @property
     def is_harmonic(self) -> bool:
-        """Whether one part alone enters."""
+        """Whether exactly one part has a non-zero integer."""
         return len(self.parts) == 1
 
     @property
     def is_intermodulation(self) -> bool:
-        """Whether several parts enter."""
+        """Whether several parts have a non-zero integer."""
         return len(self.parts) > 1
 
     def __str__(self) -> str:
@@ -103,9 +103,9 @@ def label(multiples: Sequence[int]) -> str:
 
 @lru_cache(maxsize=64)
 def integer_vectors(n_parts: int, max_order: int) -> NDArray[np.int64]:
-    """All integer vectors of ``n_parts`` entries with absolute values summing to at most an order.
+    """All integer vectors of ``n_parts`` entries whose absolute values sum to at most an order.
 
-    Shape ``(n_vectors, n_parts)``, zero and both signs included; read-only, as it is cached.
+    Shape ``(n_vectors, n_parts)``, with zero and both signs. The array is cached and read-only.
 
     Examples::
 
@@ -125,7 +125,7 @@ def integer_vectors(n_parts: int, max_order: int) -> NDArray[np.int64]:
 
 
 def in_group(component: Component, group: ComponentGroup) -> bool:
-    """Whether a component belongs to ``"fundamentals"`` (order 1), ``"harmonics"`` and so on.
+    """Whether a component belongs to a group, such as ``"fundamentals"`` (order 1).
 
     Raises:
         ValueError: If the group is unknown.
@@ -155,7 +155,7 @@ def enumerate_components(
         max_order (int, optional): Highest order. Default: 4
 
     Returns:
-        tuple[Component, ...]: Never with both a component and its negative.
+        tuple[Component, ...]: Never both a component and its negative.
 
     Raises:
         ValueError: If the group is unknown or holds nothing.
@@ -167,8 +167,7 @@ def enumerate_components(
     """
     max_order = integer(max_order, "max_order")
     vectors = integer_vectors(n_parts, 1 if group == "fundamentals" else max_order).tolist()
-    found = {Component(vector) for vector in vectors if any(vector)}
-    found = {component for component in found if in_group(component, group)}
+    found = {c for c in map(Component, filter(any, vectors)) if in_group(c, group)}
     if not found:
         raise ValueError(
             f"Expected `components={group!r}` to name at least one component, but {n_parts} "

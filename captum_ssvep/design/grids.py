@@ -8,28 +8,28 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import contrast_range, integer, one_line
+from .._checks import contrast_range, integer
 from .base import ComponentSelection, Design, Line
 from .components import Component
 
 
 @dataclass(frozen=True, repr=False)
 class ChebyshevGrid(Design):
-    r"""All combinations of a few contrasts of each part, instead of a record in time.
+    r"""All combinations of a few contrasts per part, instead of a record in time.
 
-    A network without memory answers contrasts, not time, and a grid of ``nodes ** n_parts``
-    frames samples its answers better than a flicker of as many frames: components mean the same
-    and are nearer to the truth. They reach up to the multiple ``nodes - 1`` of each part. What
-    needs time, a grid does not have: frequencies, neighboring lines, noise.
+    A network without memory responds to contrasts, not to time. A grid of ``nodes ** n_parts``
+    frames samples its responses better than a flicker of as many frames: components mean the same
+    and are more exact. A grid reads components up to the multiple ``nodes - 1`` of each part. It
+    has nothing that needs time: no frequencies, no neighboring lines, no noise.
 
     The contrasts of a part are the Chebyshev nodes of the contrast range,
 
     .. math:: c_j = m + a \cos \theta_j, \quad \theta_j = \pi (2 j + 1) / (2 q), \quad j < q
 
     and a component's Fourier sum is the discrete cosine transform (type II) of the activations,
-    :math:`X_n = \sum_u y_u \prod_i \cos n_i \theta_{ui}`. It estimates what a record in time
-    does, the tensor-Chebyshev coefficient of the response, and is exact where the response is a
-    polynomial of degree below ``2 q - n_i`` in the contrast of part ``i``.
+    :math:`X_n = \sum_u y_u \prod_i \cos n_i \theta_{ui}`. Like a record in time, it estimates the
+    tensor-Chebyshev coefficient of the response. It is exact where the response is a polynomial of
+    degree below ``2 q - n_i`` in the contrast of part ``i``.
 
     Args:
         n_parts (int, optional): Number of parts. Default: 2
@@ -38,7 +38,7 @@ class ChebyshevGrid(Design):
 
     Raises:
         ValueError: If a number is out of range.
-        TypeError: If one is of the wrong kind.
+        TypeError: If a number is of the wrong type.
 
     Examples::
 
@@ -62,7 +62,7 @@ class ChebyshevGrid(Design):
 
     @property
     def n_frames(self) -> int:
-        """Frames: every combination of nodes once."""
+        """Number of frames, one for every combination of nodes."""
         return int(self.nodes**self.n_parts)
 
     @cached_property
@@ -80,31 +80,30 @@ class ChebyshevGrid(Design):
 
     @property
     def collision_free_order(self) -> int:
-        """Highest order to which every component can be read, one less than the nodes."""
+        """Highest order up to which every component can be read: one below the nodes per part."""
         return self.nodes - 1
 
     def components(
         self, selection: ComponentSelection = "all", max_order: int | None = None
     ) -> tuple[Component, ...]:
-        """As `Design.components`, with multiples that the nodes tell from lower ones.
+        """Like `Design.components`, but only with multiples below the number of nodes.
 
-        Groups hold the components to an order that the grid can read.
+        Higher multiples look like lower ones at the nodes, so groups leave them out.
 
         Raises:
             ValueError: Also if a tuple holds a multiple that is not below the number of nodes.
         """
         components = super().components(selection, max_order)
-        readable = tuple(c for c in components if max(map(abs, c)) < self.nodes)
-        if isinstance(selection, str) or len(readable) == len(components):
-            return readable
         highest = max(abs(multiple) for component in components for multiple in component)
-        raise ValueError(
-            f"Expected `components` with multiples below {self.nodes}, the nodes per part of the "
-            f"grid, but got {highest}; take `ChebyshevGrid(nodes={highest + 1})`"
-        )
+        if highest >= self.nodes and not isinstance(selection, str):
+            raise ValueError(
+                f"Expected `components` with multiples below {self.nodes}, the nodes per part of "
+                f"the grid, but got {highest}; take `ChebyshevGrid(nodes={highest + 1})`"
+            )
+        return tuple(c for c in components if max(map(abs, c)) < self.nodes)
 
     def line(self, component: Sequence[int]) -> Line:
-        """The component without its signs: a grid reads sums and differences alike."""
+        """The component without its signs: a grid cannot separate sums and differences."""
         return tuple(map(abs, component))
 
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
@@ -113,20 +112,8 @@ class ChebyshevGrid(Design):
         weights: NDArray[np.complex128] = np.cos(multiples * self._angles).prod(axis=2) + 0j
         return weights
 
-    def turn(self, component: Sequence[int]) -> complex:
-        """1: the Fourier sums are real."""
-        return 1.0
-
-    def power_share(self, component: Sequence[int]) -> float:
-        """1/2: below the number of nodes, no component is its own mirror image."""
-        return 0.5
-
-    def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Phases in radians at which a part has the given contrasts: the arc cosine."""
-        return arc_cosine(contrasts, self.contrast)
-
     def replicate(self) -> tuple[Design, float]:
-        """The grid with one more node per part, whose own error is the smaller one."""
+        """The grid with one more node per part, which has the smaller error of the two."""
         return ChebyshevGrid(self.n_parts, self.nodes + 1, self.contrast), 1.0
 
     def __str__(self) -> str:
@@ -136,25 +123,8 @@ class ChebyshevGrid(Design):
 
     def __repr__(self) -> str:
         low, high = self.contrast
-        return one_line(
-            "ChebyshevGrid",
-            f"{' x '.join([str(self.nodes)] * self.n_parts)} contrasts from {low:g} to {high:g}",
-            f"{self.n_frames} frames",
-            f"collision-free to order {self.collision_free_order}",
+        size = " x ".join([str(self.nodes)] * self.n_parts)
+        return (
+            f"ChebyshevGrid({size} contrasts from {low:g} to {high:g}, {self.n_frames} frames, "
+            f"collision-free to order {self.collision_free_order})"
         )
-
-
-def arc_cosine(
-    contrasts: NDArray[np.float64], contrast: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Phases at which a cosine through a contrast range has the given contrasts.
-
-    Examples::
-
-        >>> arc_cosine(np.array([1.0, 0.75, 0.5]), (0.5, 1.0)) / np.pi
-        array([0. , 0.5, 1. ])
-    """
-    low, high = contrast
-    level = (2 * contrasts - low - high) / (high - low)
-    phases: NDArray[np.float64] = np.arccos(np.clip(level, -1, 1))
-    return phases

@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 
 from .._checks import contrast_range, finite_floats, integer, one_line, warn_user
 from .base import Design, Line
-from .collisions import (
-    alias_turning_phases,
-    collision_free_order,
-    collisions,
-    free_bins,
-)
+from .collisions import alias_turning_phases, collision_free_order, collisions, free_bins
 from .components import Component, label
-from .grids import arc_cosine
 
 Waveform = Literal["sine", "triangle"]
 
-# Cycles by which a tag may miss an integer and still count as coherent (typed decimals: 7.142857).
+# A tag may miss whole cycles by this much and still be coherent (typed decimals: 7.142857 Hz).
 CYCLE_TOLERANCE = 1e-6
 
 
@@ -31,7 +25,7 @@ CYCLE_TOLERANCE = 1e-6
 class TaggingDesign(Design):
     r"""Tags, record and contrast range of a frequency-tagged stimulus.
 
-    Part ``i`` of the input has at moment ``t`` of ``n_frames`` the contrast
+    At moment ``t`` of ``n_frames``, part ``i`` of the input has the contrast
 
     .. math:: c_i(t) = m + a \sin(2 \pi f_i t / r + \phi_i)
 
@@ -40,7 +34,7 @@ class TaggingDesign(Design):
 
     Args:
         frequencies (sequence of float, optional): Tag of each part in Hz. Each completes whole
-            cycles in the record, below the Nyquist frequency, and no two are equal.
+            cycles in the record, lies below the Nyquist frequency and differs from the others.
             Default: (6.0, 7.5)
         sampling_rate (float, optional): Frames per second. Default: 120.0
         n_frames (int, optional): Frames in the record. Default: 240
@@ -48,15 +42,15 @@ class TaggingDesign(Design):
             ``math.pi / 2`` fewer frames are distinct, and magnitudes stay the same. Default: 0.0
         contrast (tuple of float, optional): Lowest and highest contrast; 0 shows the baseline,
             1 the input. Default: (0.5, 1.0)
-        waveform (str, optional): ``"sine"`` or ``"triangle"``, which visits all contrasts equally
+        waveform (str, optional): ``"sine"`` or ``"triangle"``, which shows all contrasts equally
             often. Default: ``"sine"``
         strict (bool, optional): False turns errors about cycles, Nyquist and equal tags into
             warnings, to reproduce other people's runs: a tag is then read at its nearest bin, and
-            its SNR is that against its leakage into the neighbors. Default: True
+            its SNR compares it with its own leakage into the neighbors. Default: True
 
     Raises:
         ValueError: If the design cannot separate its tags; the message names the nearest that can.
-        TypeError: If a number is of the wrong kind.
+        TypeError: If a number is of the wrong type.
 
     Examples::
 
@@ -88,32 +82,29 @@ class TaggingDesign(Design):
         object.__setattr__(self, "contrast", contrast_range(self.contrast))
         (sampling_rate,) = finite_floats([self.sampling_rate], "sampling_rate")
         object.__setattr__(self, "sampling_rate", sampling_rate)
-        self._validate_record()
-        for complaint in self._complaints:
-            if self.strict:
-                raise ValueError(complaint)
-            warn_user(complaint)
-
-    def _validate_record(self) -> None:
         object.__setattr__(self, "n_frames", integer(self.n_frames, "n_frames", at_least=3))
-        if self.sampling_rate <= 0:
+        if sampling_rate <= 0:
             raise ValueError(
-                f"Expected `sampling_rate` to be above 0 Hz, but got {self.sampling_rate:g}"
+                f"Expected `sampling_rate` to be above 0 Hz, but got {sampling_rate:g}"
             )
-        if not self.frequencies or min(self.frequencies) <= 0:
+        if not frequencies or min(frequencies) <= 0:
             raise ValueError(
                 "Expected `frequencies` to hold one tag above 0 Hz per part, but got "
-                f"{self.frequencies or 'none'}; an id of -1 in the mask marks what does not flicker"
+                f"{frequencies or 'none'}; give what should not flicker the id -1 in the mask"
             )
-        if len(self._phases) != self.n_parts:
+        if len(phases) != self.n_parts:
             raise ValueError(
                 f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
-                f"{len(self._phases)}"
+                f"{len(phases)}"
             )
         if self.waveform not in ("sine", "triangle"):
             raise ValueError(
                 f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
             )
+        for complaint in tag_complaints(frequencies, sampling_rate, self.n_frames):
+            if self.strict:
+                raise ValueError(complaint)
+            warn_user(complaint)
 
     @property
     def n_parts(self) -> int:
@@ -125,40 +116,33 @@ class TaggingDesign(Design):
         return self.phases  # type: ignore[return-value]  # a tuple after __post_init__
 
     @property
-    def _complaints(self) -> list[str]:
-        return tag_complaints(self.frequencies, self.sampling_rate, self.n_frames)
-
-    @property
     def leaks(self) -> bool:
-        """Whether a tag does not complete whole cycles, which needs ``strict=False``."""
-        return bool(self._complaints)
+        """Whether the tags are not coherent, which needs ``strict=False``."""
+        return bool(tag_complaints(self.frequencies, self.sampling_rate, self.n_frames))
 
     @cached_property
     def bins(self) -> tuple[int, ...]:
-        """Cycles that each tag makes in the record: the index of its DFT line."""
+        """Cycles of each tag in the record: the index of its DFT line."""
         return tuple(round(f * self.n_frames / self.sampling_rate) for f in self.frequencies)
 
     @cached_property
     def contrasts(self) -> NDArray[np.float64]:
-        """Contrast of each part at each moment, shape ``(n_frames, n_parts)``."""
-        moments = np.arange(self.n_frames)[:, None]
+        """Contrast of each part in each frame, shape ``(n_frames, n_parts)``."""
         cycles = np.asarray(self.frequencies) * self.n_frames / self.sampling_rate
-        coherent = np.abs(cycles - self.bins) <= CYCLE_TOLERANCE
-        # Whole cycles are reduced in integers: equal phases then give equal contrasts.
-        turns = np.where(
-            coherent, moments * self.bins % self.n_frames, moments * cycles
-        ) / self.n_frames + np.asarray(self._phases) / (2 * np.pi)
+        cycles = np.where(np.abs(cycles - self.bins) <= CYCLE_TOLERANCE, self.bins, cycles)
+        # The remainder is exact for whole cycles, so that equal phases give equal contrasts.
+        turns = np.arange(self.n_frames)[:, None] * cycles % self.n_frames / self.n_frames
+        turns += np.asarray(self._phases) / (2 * np.pi)
         if self.waveform == "sine":
-            wave = np.sin(2 * np.pi * turns)
+            wave: NDArray[np.float64] = np.sin(2 * np.pi * turns)
         else:
             wave = 1 - 2 * np.abs(2 * ((turns + 0.25) % 1) - 1)
         low, high = self.contrast
-        contrasts: NDArray[np.float64] = (low + high) / 2 + (high - low) / 2 * wave
-        return contrasts
+        return (low + high) / 2 + (high - low) / 2 * wave
 
     @cached_property
     def collision_free_order(self) -> int:
-        """Highest order to which every component has a line of its own."""
+        """Highest order up to which every component has a line of its own."""
         return collision_free_order(self.bins, self.n_frames)
 
     @property
@@ -188,25 +172,28 @@ class TaggingDesign(Design):
 
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
         """Exponentials of the discrete Fourier transform, shape ``(len(lines), n_frames)``."""
-        # Reduced modulo n_frames in integers, so that the phase is exact however long the record.
+        # The integer remainder keeps the phase exact, however long the record.
         turns = np.outer(lines, np.arange(self.n_frames)) % self.n_frames / self.n_frames
         weights: NDArray[np.complex128] = np.exp(-2j * np.pi * turns)
         return weights
 
     def turn(self, component: Sequence[int]) -> complex:
-        """Factor that takes the tags' phases back from a line, which may be the mirror image."""
+        """Factor that removes the tags' phases from a line, which may be the mirror image."""
         sign = -1 if self.signed_bin(component) >= 0 else 1
         return cmath.exp(sign * 1j * self.angle(component))
 
     def power_share(self, component: Sequence[int]) -> float:
-        """Variance in a component over its squared amplitude: 1 at Nyquist, 0 at the mean's."""
+        """Variance of a component divided by its squared amplitude.
+
+        1/2; 1 at the Nyquist line, 0 at the line of the mean.
+        """
         line = self.bin(component)
         return 0.0 if line == 0 else 1.0 if 2 * line == self.n_frames else 0.5
 
     def phase_of(self, contrasts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Phases in radians at which a part has the given contrasts, 0 at the highest."""
         if self.waveform == "sine":
-            return arc_cosine(contrasts, self.contrast)
+            return super().phase_of(contrasts)
         low, high = self.contrast
         phases: NDArray[np.float64] = np.pi * np.clip((high - contrasts) / (high - low), 0, 1)
         return phases
@@ -214,9 +201,9 @@ class TaggingDesign(Design):
     def replicate(self) -> tuple[Design, float]:
         r"""The same tags with other phases.
 
-        The contributions of all aliases turn, as in Saltelli's resampling of phases; but instead of
-        several random shifts, one is taken that turns most aliases by a third of a cycle: the
-        difference then is :math:`\sqrt 3` times the error.
+        The contributions of all aliases turn, as in Saltelli's resampling of phases. But where he
+        takes several random shifts, this takes one that turns most aliases by a third of a cycle:
+        the difference is then :math:`\sqrt 3` times the error.
 
         Raises:
             ValueError: If a tag is not coherent, as with ``strict=False``.
@@ -227,8 +214,7 @@ class TaggingDesign(Design):
                 f"from other phases, but got {self.frequencies} with strict=False"
             )
         shifts = alias_turning_phases(self.bins, self.n_frames, self.waveform == "triangle")
-        phases = tuple(phase + shift for phase, shift in zip(self._phases, shifts, strict=True))
-        return replace(self, phases=phases), math.sqrt(3)
+        return replace(self, phases=np.add(self._phases, shifts).tolist()), math.sqrt(3)
 
     def frequency(self, component: Sequence[int]) -> float:
         """Frequency of the component in Hz, ``abs(sum n_i f_i)``.
@@ -240,18 +226,20 @@ class TaggingDesign(Design):
         """
         return abs(self._signed_frequency(component))
 
+    def _signed_frequency(self, component: Sequence[int]) -> float:
+        return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
+
     def angle(self, component: Sequence[int]) -> float:
         """Phase in radians of the component at the first frame: ``sum n_i (phi_i - pi/2)``."""
-        return sum(
-            n * (phase - math.pi / 2) for n, phase in zip(component, self._phases, strict=True)
-        )
+        phases = zip(component, self._phases, strict=True)
+        return sum(n * (phase - math.pi / 2) for n, phase in phases)
 
     def line_frequency(self, line: Line) -> float:
-        """Frequency in Hz of a DFT line."""
+        """Frequency of a DFT line in Hz."""
         return line * self.sampling_rate / self.n_frames  # type: ignore[operator]  # a bin, in time
 
     def label(self, component: Sequence[int]) -> str:
-        """Name of the component, signed so that its frequency is positive.
+        """Name of the component, with the sign that makes its frequency positive.
 
         Examples::
 
@@ -261,32 +249,21 @@ class TaggingDesign(Design):
         positive = self._signed_frequency(component) >= 0
         return label(component if positive else [-n for n in component])
 
-    def title(self, component: Sequence[int]) -> str:
-        """Name of the component and its frequency.
-
-        Examples::
-
-            >>> TaggingDesign().title((1, -1))
-            'f2 - f1 = 1.5 Hz'
-        """
-        return f"{self.label(component)} = {self.frequency(component):g} Hz"
-
-    def _signed_frequency(self, component: Sequence[int]) -> float:
-        return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
-
     def __str__(self) -> str:
         return "tags " + ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz"
 
     def __repr__(self) -> str:
         facts = [
-            ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz",
+            str(self).removeprefix("tags "),
             f"{self.n_frames} frames at {self.sampling_rate:g} Hz",
             f"collision-free to order {self.collision_free_order}",
         ]
         if self.contrast != (0.5, 1.0):
             facts.append(f"contrast {self.contrast[0]:g} to {self.contrast[1]:g}")
         if any(self._phases):
-            facts.append("phases " + ", ".join(f"{phase:.4g}" for phase in self._phases))
+            equal = len(set(self._phases)) == 1
+            shown = self._phases[:1] if equal else self._phases
+            facts.append("phases " + ", ".join(f"{phase:.4g}" for phase in shown))
         if self.waveform != "sine":
             facts.append(f"{self.waveform} wave")
         if self.leaks:
@@ -296,14 +273,14 @@ class TaggingDesign(Design):
     def collisions(
         self, components: Sequence[Component]
     ) -> list[tuple[Component, Component | None]]:
-        """Components whose line also holds another of no higher order.
+        """Components that share their line with another of no higher order, and that other.
 
-        Fundamentals are held against order 2 as well: a rectifier's second harmonic on the other
-        tag's line would pass for an answer to that tag.
+        Fundamentals are also compared with order 2: a rectifier's second harmonic on another tag's
+        line would look like a response to that tag.
 
         Returns:
-            list: Pairs of the component and the lowest-order one on the same line; None stands for
-            the mean, and the component itself for its own negative, at the Nyquist line.
+            list: Pairs of the component and the lowest-order one on the same line. None stands for
+            the mean. A component on the Nyquist line is paired with itself, its own negative.
 
         Examples::
 
@@ -317,14 +294,14 @@ class TaggingDesign(Design):
     ) -> tuple[int, ...]:
         """Bins around a component's line that hold no component: its noise.
 
-        The nearest ``n_neighbors`` on each side, strictly between the mean and the Nyquist line;
-        what one side lacks at the edge of the spectrum the other provides, so that the number, and
-        with it the null distribution of the SNR, stays.
+        The nearest ``n_neighbors`` on each side, strictly between the mean and the Nyquist line.
+        Where one side runs out of bins, the other side fills in, so that their number and with it
+        the null distribution of the SNR stay the same.
 
         Args:
             component (sequence of int): The component.
             n_neighbors (int, optional): Bins on each side. Default: 2
-            max_order (int, optional): Components of up to this order are kept out. Default: 4
+            max_order (int, optional): Bins of components up to this order are left out. Default: 4
 
         Raises:
             ValueError: If fewer than ``2 * n_neighbors`` bins are free.
@@ -350,7 +327,7 @@ class TaggingDesign(Design):
 
 
 def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames: int) -> list[str]:
-    """What keeps tags from being told apart, a sentence each, with the nearest that can be.
+    """One sentence for each problem that keeps tags from being separated, with the nearest remedy.
 
     Args:
         frequencies: Tags in Hz.
@@ -371,9 +348,8 @@ def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames:
         cycles = frequency / resolution
         if cycles >= n_frames / 2:
             complaints.append(
-                f"Expected `frequencies` to lie below the Nyquist frequency "
-                f"({sampling_rate / 2:g} Hz at {sampling_rate:g} Hz), but got "
-                f"{frequency:g} Hz; nearest: {highest * resolution:g}"
+                f"Expected `frequencies` to lie below the Nyquist frequency, {sampling_rate / 2:g} "
+                f"Hz, but got {frequency:g} Hz; nearest: {highest * resolution:g}"
             )
         elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
             nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
@@ -386,7 +362,7 @@ def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames:
     if not complaints and len(bins) < len(frequencies):
         free = next(n for n in range(1, highest + 2) if n not in bins)
         complaints.append(
-            f"Expected `frequencies` to differ from part to part, but got {tuple(frequencies)}: "
-            f"equal tags cannot be told apart; {free * resolution:g} Hz is free"
+            f"Expected `frequencies` to differ from part to part, but got {tuple(frequencies)}; "
+            f"{free * resolution:g} Hz is free"
         )
     return complaints

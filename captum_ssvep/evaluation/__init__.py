@@ -1,4 +1,4 @@
-"""Is it true? Scores judged by what a network does without its filters."""
+"""Is it true? Judge scores by what a network does without its filters."""
 
 from .agreement import RankAgreement, rank_agreement
 from .damage import FilterDamage, ablation_damage, interaction_damage

@@ -1,4 +1,4 @@
-"""Do two sets of scores put the filters of a network in the same order?"""
+"""Do two sets of scores rank the filters of a network in the same order?"""
 
 import math
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ class RankAgreement:
     """Spearman correlations between two sets of scores.
 
     Args:
-        by_layer (dict[str, float]): Within each layer; NaN where one set does not vary.
-        overall (float): Over the filters of all layers together.
+        by_layer (dict[str, float]): Correlation within each layer; NaN where one set is constant.
+        overall (float): Correlation over the filters of all layers together.
     """
 
     by_layer: dict[str, float]
@@ -25,7 +25,7 @@ class RankAgreement:
 
     @property
     def mean(self) -> float:
-        """Mean over the layers in which there is a correlation; NaN where there is none."""
+        """Mean over the layers that have a correlation; NaN if none has."""
         found = [r for r in self.by_layer.values() if not math.isnan(r)]
         return float(np.mean(found)) if found else math.nan
 
@@ -33,13 +33,13 @@ class RankAgreement:
 def rank_agreement(
     first: NeuronScores | Mapping[str, Tensor], second: NeuronScores | Mapping[str, Tensor]
 ) -> RankAgreement:
-    """Do two sets of scores, or scores and a damage, put filters in the same order?
+    """Do two sets of scores, or scores and damage, rank filters in the same order?
 
     Args:
-        first, second (NeuronScores or mapping): Of a mapping, a tensor for each layer.
+        first, second (NeuronScores or mapping): Scores, or a mapping with a tensor for each layer.
 
     Raises:
-        ValueError: If they are not of the same layers, or of different shapes.
+        ValueError: If the two differ in layers or shapes, or hold no layer.
 
     Examples::
 

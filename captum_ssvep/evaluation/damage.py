@@ -1,7 +1,8 @@
-"""Judge scores of filters by what happens to a network when it loses them."""
+"""Judge scores of filters by what happens to a network without them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,14 +12,14 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .._checks import count, one_line, unknown_choice
-from .._typing import Baselines, FeatureMask, Inputs
+from .._typing import Baselines, FeatureMask
 from ..design import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
 from ..model.layers import resolve_layer
 from ..model.replay import replayed
 from ..model.silence import silenced
 from ..model.untouched import undisturbed
-from ..scores.data import Data, as_loader, batches_of, device_of
+from ..scores.data import Batch, Data, as_loader, batches_of, device_of
 from ..stimulus.frames import Stimulus
 from .agreement import RankAgreement, rank_agreement
 from .objectives import Objective, loss, margin
@@ -29,7 +30,7 @@ READINGS: tuple[DamageReading, ...] = get_args(DamageReading)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FilterDamage:
-    """What the loss of each filter changes, image by image.
+    """How an objective changes when each filter is silenced, image by image.
 
     Args:
         changes (dict[str, Tensor]): For each layer, shape ``(images, filters)``.
@@ -39,12 +40,12 @@ class FilterDamage:
 
     @property
     def signed(self) -> dict[str, Tensor]:
-        """Mean change over images, shape ``(filters,)``: what it does to the whole set."""
+        """Mean change over images, shape ``(filters,)``: the effect on the whole set."""
         return {layer: change.mean(0) for layer, change in self.changes.items()}
 
     @property
     def absolute(self) -> dict[str, Tensor]:
-        """Its absolute value, the oracle of Molchanov et al. (2017): images may cancel."""
+        """Absolute value of `signed`, the oracle of Molchanov et al. (2017): images may cancel."""
         return {layer: change.abs() for layer, change in self.signed.items()}
 
     @property
@@ -57,19 +58,20 @@ class FilterDamage:
     ) -> RankAgreement:
         r"""How well these images determine the order of the filters.
 
-        Spearman correlation :math:`r` between random halves of the images, stepped up to all of
-        them, :math:`2 r / (1 + r)` (Spearman and Brown), mean over splits. Not even a perfect score
-        is expected to agree with the damage better than its square root. Of an :math:`r` of zero
-        or less, which the formula is not for, it is :math:`r`: the order is not determined at all.
+        Spearman correlation :math:`r` between random halves of the images, averaged over splits and
+        extrapolated to all images, :math:`2 r / (1 + r)` (Spearman and Brown). Even a perfect score
+        is not expected to agree with the damage better than the square root of the reliability. The
+        formula does not hold for an :math:`r` of zero or less: then the order is not determined at
+        all, and the reliability is :math:`r`.
 
         Args:
             read (str, optional): The property to correlate: ``"signed"``, ``"absolute"`` or
                 ``"mean_absolute"``. Default: ``"mean_absolute"``
-            n_splits (int, optional): Random halvings. Default: 10
-            seed (int, optional): Of these. Default: 0
+            n_splits (int, optional): Number of random splits. Default: 10
+            seed (int, optional): Seed of the splits. Default: 0
 
         Raises:
-            ValueError: If there is but one image, or the reading is unknown.
+            ValueError: If there is only one image, or the property is unknown.
         """
         if read not in READINGS:
             raise unknown_choice("read", read, READINGS)
@@ -80,11 +82,11 @@ class FilterDamage:
         found = []
         for _ in range(n_splits):
             order = torch.randperm(n_images, generator=generator)
-            first, second = (
-                getattr(FilterDamage({layer: c[half] for layer, c in self.changes.items()}), read)
+            halves = (
+                FilterDamage({layer: c[half] for layer, c in self.changes.items()})
                 for half in order.tensor_split(2)
             )
-            found.append(rank_agreement(first, second))
+            found.append(rank_agreement(*(getattr(half, read) for half in halves)))
 
         def stepped_up(values: Sequence[float]) -> float:
             r = float(np.mean(values))
@@ -118,26 +120,26 @@ def ablation_damage(
     channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> FilterDamage:
-    """Silence one filter after the other and see what that does to the loss.
+    """Silence one filter at a time and measure how the loss changes.
 
-    What comes up to a layer runs once for all of its filters, the rest once for each. Where the
-    change is positive the loss rises: the filter was of use.
+    The network up to a layer runs once for all filters of the layer, the rest once for each filter.
+    Where the change is positive, the loss rises without the filter: the filter is useful.
 
     Args:
         model (Module): A classifier, in eval mode.
-        data (Dataset or DataLoader): Of (input, label) pairs.
+        data (Dataset or DataLoader): (input, label) pairs.
         layers (sequence of str): Names of the layers whose filters to silence, as `ablated` does.
-            With a BatchNorm behind a convolution either may be named. The output of the ReLU, or
-            of the BatchNorm that ends a branch, is what else goes on from the filter. What is
-            called several times, as the ReLUs of torchvision's ResNets, is silenced in every call,
-            while scores are those of the last.
-        objective (callable, optional): From outputs and labels to one number per image; of losses
-            in ``torch.nn`` with ``reduction="none"``; whether the class is right counts as 1 or 0.
-            Default: `loss`
-        batch_size (int, optional): Images at a time, of a Dataset. Default: 100
-        num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
-        channel_dim (int, optional): Dimension of the filters in what the layers give, where no
-            module says it. Default: None
+            If a BatchNorm follows a convolution, name either. You can also name the ReLU, or the
+            BatchNorm that ends a branch, whose output is what the filter passes on. A module that
+            is called several times, such as the ReLUs of torchvision's ResNets, is silenced in
+            every call, while scores are those of its last call.
+        objective (callable, optional): Takes outputs and labels and returns one number per image.
+            Losses of ``torch.nn`` need ``reduction="none"``; booleans (is the class right?) count
+            as 1 and 0. Default: `loss`
+        batch_size (int, optional): Images in a batch of a Dataset. Default: 100
+        num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
+        channel_dim (int, optional): Dimension of the filters in the layers' outputs, if the modules
+            of the network do not determine it. Default: None
         show_progress (bool, optional): Progress bar over batches and layers. Default: True
 
     Returns:
@@ -145,8 +147,8 @@ def ablation_damage(
 
     Raises:
         ValueError: If a layer is not in the model or not called, the data have no labels, or the
-            objective does not give one number per image.
-        TypeError: If the layers are no names.
+            objective does not return one number per image.
+        TypeError: If the layers are not given by name.
 
     Examples::
 
@@ -158,8 +160,8 @@ def ablation_damage(
         (torch.Size([8, 3]), torch.Size([3]))
     """
 
-    def show(inputs: Inputs) -> tuple[Tensor, ...]:
-        return inputs if isinstance(inputs, tuple) else (inputs,)
+    def show(batch: Batch) -> tuple[Tensor, ...]:
+        return batch.tensors
 
     loader = as_loader(data, batch_size, num_workers)
     return _damage(model, loader, layers, objective, show, [1.0], channel_dim, show_progress)
@@ -179,20 +181,20 @@ def interaction_damage(
     channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> FilterDamage:
-    r"""By how much each filter makes two parts act together: a 2 x 2 x 2 ablation.
+    r"""How much each filter makes two parts act together: a 2 x 2 x 2 ablation.
 
-    With :math:`D(S)` the change of the objective when the filter is silenced while the parts in S
-    are at the high contrast and the others at the low one,
+    Let :math:`D(S)` be the change of the objective when the filter is silenced while the parts in S
+    are shown at high contrast and the others at low contrast. The interaction
 
     .. math:: D(\{0, 1\}) - D(\{0\}) - D(\{1\}) + D(\emptyset)
 
-    is zero for a filter through which the parts act one beside the other. There is no tagging in
-    it: it judges scores that claim to know which filters combine the parts.
+    is zero if the effects of the parts through the filter add up. It uses no tagging, so it can
+    judge scores that claim to show which filters combine the parts.
 
     Args:
         model, data, layers: As in `ablation_damage`.
-        feature_mask (Tensor or tuple[Tensor, ...], optional): Parts 0 and 1, and -1 for what stays
-            at full contrast. Default: left and right half.
+        feature_mask (Tensor or tuple[Tensor, ...], optional): Parts 0 and 1, and -1 for elements
+            that stay at full contrast. Default: left and right half.
         baselines (scalar, Tensor or tuple, optional): What zero contrast looks like. Default: 0
         contrast (tuple of float, optional): The low and the high contrast. Default: (0.5, 1.0)
         objective (callable, optional): As in `ablation_damage`. Default: `margin`
@@ -202,14 +204,14 @@ def interaction_damage(
         FilterDamage: Interactions; `FilterDamage.mean_absolute` ranks filters by them.
 
     Raises:
-        ValueError, TypeError: As `ablation_damage`, or if the mask does not fit.
+        ValueError, TypeError: As in `ablation_damage`, or if the mask does not fit.
     """
     design = TaggingDesign(contrast=contrast)
     low, high = design.contrast
     corners = np.array([[high, high], [high, low], [low, high], [low, low]])
 
-    def show(inputs: Inputs) -> tuple[Tensor, ...]:
-        return Stimulus.build(inputs, design, feature_mask, baselines).frames(corners)
+    def show(batch: Batch) -> tuple[Tensor, ...]:
+        return Stimulus.build(batch.inputs, design, feature_mask, baselines).frames(corners)
 
     loader = as_loader(data, batch_size, num_workers)
     weights = [1.0, -1.0, -1.0, 1.0]
@@ -222,34 +224,25 @@ def _damage(
     loader: DataLoader[Any],
     layers: Sequence[str],
     objective: Objective,
-    show: Callable[[Inputs], tuple[Tensor, ...]],
+    show: Callable[[Batch], tuple[Tensor, ...]],
     weights: Sequence[float],
     channel_dim: int | None,
     show_progress: bool,
 ) -> FilterDamage:
-    """Change of a weighted sum over frames of the objective, for each filter and image."""
+    """How the objective, as a weighted sum over frames, changes for each filter and image."""
     _validate_layers(layers, model)
     changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    with tqdm(
-        desc="ablation",
-        total=len(loader) * len(layers),
-        unit="layer",
-        disable=not show_progress,
-    ) as bar:
+    n_steps = len(loader) * len(layers)
+    with tqdm(desc="ablation", total=n_steps, unit="layer", disable=not show_progress) as bar:
         for batch in batches_of(loader, device_of(model)):
-            frames = show(batch.inputs)
+            frames = show(batch)
             labels = batch.required_classes("damage").repeat(len(weights))
-
-            def judged(frames: tuple[Tensor, ...] = frames, labels: Tensor = labels) -> Tensor:
-                values = _judgements(objective, model(*frames), labels)
-                return values.new_tensor(weights) @ values.reshape(len(weights), -1)
-
+            judge = partial(_judge, model, objective, frames, labels, weights)
             with undisturbed(model=model):
                 with channel_dims(model, channel_dim) as dims:
-                    whole = judged()
+                    whole = judge()
                 for layer in layers:
-                    with replayed(model, layer, judged) as output:
-                        changes[layer].append(_changes(model, layer, output, dims, judged, whole))
+                    changes[layer].append(_changes(model, layer, dims, judge, whole))
                     bar.update()
     if not all(changes.values()):
         raise ValueError("Expected `data` to hold at least one image, but got none")
@@ -257,9 +250,8 @@ def _damage(
 
 
 def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
-    """Refuse layers before anything is shown or run."""
-    named = not isinstance(layers, str) and all(isinstance(layer, str) for layer in layers)
-    if not named:
+    """Check the layers before anything is shown or run."""
+    if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(
             f"Expected `layers` to be a list of names of layers, but got {layers!r}; "
             "`layers_of(model)` lists some"
@@ -272,33 +264,37 @@ def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
         resolve_layer(layer, model)
 
 
-def _judgements(objective: Objective, outputs: Tensor, labels: Tensor) -> Tensor:
-    values = objective(outputs, labels)
+def _judge(
+    model: nn.Module,
+    objective: Objective,
+    frames: tuple[Tensor, ...],
+    labels: Tensor,
+    weights: Sequence[float],
+) -> Tensor:
+    """The objective of each image, as a weighted sum over its frames."""
+    values = objective(model(*frames), labels)
     if not isinstance(values, Tensor) or values.shape != labels.shape:
         got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
         raise ValueError(
             f"Expected `objective` to give one number per image, shape {tuple(labels.shape)}, but "
             f"got {got}; a loss of torch.nn takes reduction='none'"
         )
-    # Whether an image is classified correctly is a judgement, too.
-    return values if values.is_floating_point() else values.float()
+    # Booleans and integers are objectives too, such as whether the class is right.
+    values = values if values.is_floating_point() else values.float()
+    return values.new_tensor(weights) @ values.reshape(len(weights), -1)
 
 
 def _changes(
-    model: nn.Module,
-    layer: str,
-    output: Any,
-    dims: ChannelDims,
-    judged: Callable[[], Tensor],
-    whole: Tensor,
+    model: nn.Module, layer: str, dims: ChannelDims, judge: Callable[[], Tensor], whole: Tensor
 ) -> Tensor:
-    """What becomes of the judgement without each filter of a layer, ``(images, filters)``."""
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"Expected layer {layer!r} to give a tensor, but got {type(output).__name__}"
-        )
+    """Change of the objective without each filter of a layer, shape ``(images, filters)``."""
     found = []
-    for channel in range(output.shape[dims.of(resolve_layer(layer, model), layer, output)]):
-        with silenced(model, {layer: channel}, dims=dims):
-            found.append(judged() - whole)
+    with replayed(model, layer, judge) as output:
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"Expected layer {layer!r} to give a tensor, but got {type(output).__name__}"
+            )
+        for channel in range(output.shape[dims.of(resolve_layer(layer, model), layer, output)]):
+            with silenced(model, {layer: channel}, dims=dims):
+                found.append(judge() - whole)
     return torch.stack(found, dim=1).cpu()

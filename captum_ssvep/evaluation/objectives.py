@@ -1,4 +1,4 @@
-"""What a network is judged by: of outputs and labels, one number per image."""
+"""Objectives to judge a network by: one number per image, from outputs and labels."""
 
 from collections.abc import Callable
 
@@ -12,16 +12,16 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of every example: logits ``(N, classes)`` and classes ``(N,)`` to ``(N,)``."""
+    """Cross-entropy of every image, from logits ``(N, classes)`` and classes ``(N,)``."""
     return F.cross_entropy(outputs, labels, reduction="none")
 
 
 def margin(outputs: Tensor, labels: Tensor) -> Tensor:
-    r"""By how much the true class leads: its log-odds.
+    r"""How far the true class leads: its log-odds.
 
     .. math:: z_y - \log \sum_{k \ne y} e^{z_k}
 
-    Other than the loss it does not level off for examples that the network is sure of.
+    Unlike the loss, it does not level off for images that the network is sure about.
 
     Args:
         outputs (Tensor): Logits, shape ``(N, classes)``.
@@ -41,15 +41,15 @@ def margin(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin_of(model: nn.Module) -> Callable[[Inputs, Tensor], Tensor]:
-    """The forward function ``(inputs, labels) -> margin`` of a classifier, for methods of Captum.
+    """The forward function ``(inputs, labels) -> margin`` of a classifier, for Captum's methods.
 
-    Layers keep the names that they have in the model.
+    Layers keep their names in the model.
 
     Args:
-        model (Module): Gives logits.
+        model (Module): A classifier that returns logits.
 
     Returns:
-        callable: Takes the labels as ``additional_forward_args``.
+        callable: The function; pass the labels as ``additional_forward_args``.
 
     Examples::
 
@@ -65,6 +65,6 @@ def margin_of(model: nn.Module) -> Callable[[Inputs, Tensor], Tensor]:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         return margin(model(*given), labels)
 
-    # Where tools look for what a function wraps; `LayerRecorder` finds names of layers by it.
+    # As `functools.wraps` does; `LayerRecorder` uses it to find the names of layers.
     vars(forward)["__wrapped__"] = model
     return forward

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .._checks import unknown_choice
 
@@ -16,67 +17,64 @@ Layout = Literal["channels_first", "channels_last", "tokens"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
-def _of_1_2_and_3_dimensions(*kinds: str) -> tuple[type[nn.Module], ...]:
+def _in_1d_to_3d(*kinds: str) -> tuple[type[nn.Module], ...]:
     names = [f"{kind}{n}d" for kind in kinds for n in (1, 2, 3)]
     return tuple(getattr(nn, name) for name in names if hasattr(nn, name))
 
 
-CONVOLUTIONS = _of_1_2_and_3_dimensions("Conv", "ConvTranspose")
-BATCH_NORMS = (*_of_1_2_and_3_dimensions("BatchNorm"), nn.SyncBatchNorm)
+CONVOLUTIONS = _in_1d_to_3d("Conv", "ConvTranspose")
+BATCH_NORMS = (*_in_1d_to_3d("BatchNorm"), nn.SyncBatchNorm)
 POOLS = ("MaxPool", "AvgPool", "LPPool", "FractionalMaxPool", "AdaptiveMaxPool", "AdaptiveAvgPool")
-CHANNELS_FIRST = (
-    *CONVOLUTIONS,
-    *BATCH_NORMS,
-    *_of_1_2_and_3_dimensions("InstanceNorm", *POOLS),
-    nn.GroupNorm,
-)
+CHANNELS_FIRST = (*CONVOLUTIONS, *_in_1d_to_3d("InstanceNorm", *POOLS), nn.GroupNorm)
 CHANNELS_LAST = (nn.Linear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 
 
-def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a module scales and shifts each channel, and makes a constant of a silent one."""
-    # Looked up, not imported: torchvision takes a second.
-    loaded = sys.modules.get("torchvision.ops.misc")
-    frozen = (loaded.FrozenBatchNorm2d,) if loaded else ()
-    return isinstance(module, (*BATCH_NORMS, *frozen))
+def is_batch_norm(module: nn.Module | None) -> bool:
+    """Whether a module scales and shifts each channel, which makes a silent one constant."""
+    # Looked up, not imported: importing torchvision takes a second.
+    frozen = getattr(sys.modules.get("torchvision.ops.misc"), "FrozenBatchNorm2d", ())
+    return isinstance(module, (*BATCH_NORMS, frozen))
 
 
 class ChannelDims:
-    """Where channels lie, learned while the network runs from modules whose type says it.
+    """Where channels lie, learned while the network runs from modules whose type shows it.
 
-    A ReLU or a block has its channels where a convolution or a linear layer has them that gave, or
-    took, the same shape, the same height and width (a concatenation has other channels), or as
-    many dimensions. A shape alone says nothing: (N, channels, length) and (N, tokens, channels)
+    The type of a convolution or a linear layer shows where its channels lie; that of a ReLU or a
+    block does not. Such a layer is taken to have its channels where a module with a known type has
+    them that, in this order of preference, returned the same shape, returned the same height and
+    width (a concatenation has a different number of channels), took the same shape, or returned as
+    many dimensions. A shape alone shows nothing: (N, channels, length) and (N, tokens, channels)
     look alike, and so do maps with as many rows as channels.
 
     Args:
-        channel_dim (int, optional): The answer for every layer, where the user gives it.
-            Default: None, as modules say.
+        channel_dim (int, optional): The user's answer for every layer.
+            Default: None, what the modules show.
     """
 
     def __init__(self, channel_dim: int | None = None) -> None:
         self.channel_dim = channel_dim
-        # Whether channels came first, for shapes without the batch, and for numbers of dimensions.
-        self.given: dict[torch.Size | int, set[bool]] = defaultdict(set)
-        self.taken: dict[torch.Size, set[bool]] = defaultdict(set)
+        # The dimensions (1 or -1) where modules of known type had their channels: by what they
+        # returned (a shape without the batch, or a number of dimensions), and by what they took.
+        self.given: dict[torch.Size | int, set[int]] = defaultdict(set)
+        self.taken: dict[torch.Size, set[int]] = defaultdict(set)
         self.extents: set[torch.Size] = set()
-        self.decided: dict[tuple[nn.Module | None, int], bool] = {}
+        self.decided: dict[tuple[nn.Module | None, int], int] = {}
 
     def see(self, module: nn.Module, args: Any, output: Any) -> None:
-        """A forward hook of any module; those whose type says nothing are passed over."""
-        for first in _by_type(module):
+        """Learn from a module, as its forward hook; a type that shows nothing is skipped."""
+        for dim in _by_type(module):
             if isinstance(output, Tensor):
-                self.given[output.shape[1:]].add(first)
-                self.given[output.dim()].add(first)
-                self.extents.add(_extent(output.shape, first))
+                self.given[output.shape[1:]].add(dim)
+                self.given[output.dim()].add(dim)
+                self.extents.add(_extent(output.shape, dim))
             if args and isinstance(args[0], Tensor):
-                self.taken[args[0].shape[1:]].add(first)
+                self.taken[args[0].shape[1:]].add(dim)
 
     def find(self, layer: nn.Module | None, shape: torch.Size) -> int | None:
-        """Dimension of the channels in a layer's result of some shape, None where nothing says it.
+        """Dimension of the channels in a layer's result of this shape; None if nothing shows it.
 
         Raises:
-            ValueError: If the user's ``channel_dim`` is not a dimension behind the batch.
+            ValueError: If the user's ``channel_dim`` is not a dimension after the batch.
         """
         if len(shape) <= 2:
             return 1 if len(shape) == 2 else None
@@ -87,50 +85,43 @@ class ChannelDims:
                     f"{tuple(shape)}, but got {self.channel_dim}"
                 )
             return self.channel_dim % len(shape)
-        # One activation may be called on maps and on tokens.
-        call = layer, len(shape)
+        call = layer, len(shape)  # one activation may be called on both maps and tokens
         if call not in self.decided:
-            first = self._come_first(layer, shape)
-            if first is None:
+            given, taken = self.given[shape[1:]], self.taken[shape[1:]]
+            fitting = {dim for dim in (1, -1) if _extent(shape, dim) in self.extents}
+            evidence = (_by_type(layer), given, fitting, taken, self.given[len(shape)])
+            dim = next((dim for dims in evidence if len(dims) == 1 for dim in dims), None)
+            if dim is None:
                 return None
-            self.decided[call] = first
-        return 1 if self.decided[call] else len(shape) - 1
+            self.decided[call] = dim % len(shape)
+        return self.decided[call]
 
     def of(self, layer: nn.Module | None, name: str, output: Tensor) -> int:
-        """As `find`, where there has to be an answer.
+        """Dimension of the channels in a layer's output, as `find`, but it must be known.
 
         Raises:
-            ValueError: If nothing says it, or there is no such dimension; the message names the
+            ValueError: If nothing shows the dimension, or it does not exist; the message names the
                 layer.
         """
-        shape = output.shape
-        is_convolution = isinstance(layer, CONVOLUTIONS)
-        n_of_space = layer.weight.dim() - 2 if is_convolution else 0  # type: ignore[union-attr, operator]
-        if len(shape) < 2 + n_of_space:
+        shape = tuple(output.shape)
+        fewest = layer.weight.dim() if isinstance(layer, CONVOLUTIONS) else 2  # type: ignore[operator]
+        if len(shape) < fewest:
             raise ValueError(
-                f"Expected layer {name!r} to give shape (N, channels, ...), but got {tuple(shape)}"
+                f"Expected layer {name!r} to give shape (N, channels, ...), but got {shape}"
             )
-        dim = self.find(layer, shape)
+        dim = self.find(layer, output.shape)
         if dim is None:
             raise ValueError(
                 f"Expected to find where the channels of layer {name!r} lie, but in its shape "
-                f"{tuple(shape)} they may be dimension 1 or the last; pass `channel_dim=1` or "
-                "`channel_dim=-1`, or name the convolution, the norm or the linear layer before it"
+                f"{shape} they may be dimension 1 or the last; pass `channel_dim=1` or "
+                "`channel_dim=-1`, or name the convolution, norm or linear layer before it"
             )
         return dim
-
-    def _come_first(self, layer: nn.Module | None, shape: torch.Size) -> bool | None:
-        inner = shape[1:]
-        fitting = {first for first in (True, False) if _extent(shape, first) in self.extents}
-        evidence = (
-            _by_type(layer), self.given[inner], fitting, self.taken[inner], self.given[len(shape)]
-        )  # fmt: skip
-        return next((True in firsts for firsts in evidence if len(firsts) == 1), None)
 
 
 @contextmanager
 def channel_dims(model: nn.Module, channel_dim: int | None = None) -> Iterator[ChannelDims]:
-    """Learn from all passes of a model within the context.
+    """Learn from all forward passes of a model within the context.
 
     Examples::
 
@@ -144,40 +135,35 @@ def channel_dims(model: nn.Module, channel_dim: int | None = None) -> Iterator[C
     with ExitStack() as stack:
         for module in model.modules():
             if _by_type(module):
-                stack.callback(module.register_forward_hook(dims.see).remove)
+                stack.enter_context(module.register_forward_hook(dims.see))
         yield dims
 
 
-@contextmanager
-def watched(watch: Callable[[nn.Module, Any, Any], None]) -> Iterator[None]:
-    """Call a forward hook for every module that runs, whatever model it is part of."""
-    handle = nn.modules.module.register_module_forward_hook(watch)
-    try:
-        yield
-    finally:
-        handle.remove()
+def watched(watch: Callable[[nn.Module, Any, Any], None]) -> RemovableHandle:
+    """Call a forward hook for every module that runs, in any model, within the context."""
+    return nn.modules.module.register_module_forward_hook(watch)
 
 
-def _by_type(module: nn.Module | None) -> set[bool]:
-    """Whether the channels come first, as far as a module's type says."""
-    if isinstance(module, CHANNELS_FIRST) or (module is not None and is_batch_norm(module)):
-        return {True}
+def _by_type(module: nn.Module | None) -> set[int]:
+    """The dimension of the channels, 1 or -1, if a module's type shows it."""
+    if isinstance(module, CHANNELS_FIRST) or is_batch_norm(module):
+        return {1}
     if isinstance(module, CHANNELS_LAST):
-        return {False}
-    # Norms of maps that descend from LayerNorm, as ConvNeXt's, have the channels first, and those
-    # over several dimensions anywhere among these.
+        return {-1}
+    # Subclasses of LayerNorm for maps, such as ConvNeXt's, have the channels first; norms over
+    # several dimensions have them anywhere among these.
     if type(module) is nn.LayerNorm or isinstance(module, nn.RMSNorm):
-        return {False} if len(module.normalized_shape) == 1 else set()
+        return {-1} if len(module.normalized_shape) == 1 else set()
     return set()
 
 
-def _extent(shape: torch.Size, first: bool) -> torch.Size:
-    """Height and width, or number of tokens, if channels come first, or last."""
-    return shape[2:] if first else shape[1:-1]
+def _extent(shape: torch.Size, channel_dim: int) -> torch.Size:
+    """Height and width, or number of tokens: what is left without batch and channels."""
+    return shape[2:] if channel_dim == 1 else shape[1:-1]
 
 
 def mean_of_channels(activations: Tensor, channel_dim: int) -> Tensor:
-    """Mean of every channel over all other dimensions but the batch, shape ``(N, channels)``.
+    """Mean of every channel over all other dimensions except the batch, ``(N, channels)``.
 
     Examples::
 
@@ -190,14 +176,14 @@ def mean_of_channels(activations: Tensor, channel_dim: int) -> Tensor:
 
 
 def layout_of(n_dims: int, channel_dim: int | None) -> Layout | None:
-    """Name of the arrangement of a result with some number of dimensions.
+    """Name of the layout of a result with this number of dimensions; two of them have none.
 
     Examples::
 
-        >>> layout_of(4, 1), layout_of(4, 3), layout_of(3, 2)
-        ('channels_first', 'channels_last', 'tokens')
+        >>> layout_of(4, 1), layout_of(4, 3), layout_of(3, 2), layout_of(2, 1)
+        ('channels_first', 'channels_last', 'tokens', None)
     """
-    if channel_dim is None:
+    if channel_dim is None or n_dims == 2:
         return None
     if channel_dim == 1:
         return "channels_first"
@@ -209,31 +195,33 @@ def channel_maps(result: Tensor, layout: Layout | None, size: tuple[int, int]) -
 
     Args:
         result (Tensor): Three or four dimensions, batch first.
-        layout (str): What they are. Of tokens, a first one for the class is left out.
-        size (tuple[int, int]): Height and width of the image, whose proportions tokens have.
+        layout (str): How the result is arranged. A class token before the others is dropped.
+        size (tuple[int, int]): Height and width of the image; tokens fill a grid of its
+            proportions.
 
     Raises:
         ValueError: If the layout is missing or unknown, there are no two spatial dimensions, or
-            tokens do not fill a grid.
+            the tokens do not fill a grid.
 
     Examples::
 
         >>> channel_maps(torch.empty(1, 197, 768), "tokens", (224, 224)).shape
         torch.Size([1, 768, 14, 14])
     """
+    if layout not in (None, *LAYOUTS):
+        raise unknown_choice("layout", layout, LAYOUTS)
+    n_dims = {None: (3, 4), "tokens": (3,)}.get(layout, (4,))
+    if result.dim() not in n_dims:
+        raise ValueError(
+            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
+            f"or (N, tokens, channels), but got {tuple(result.shape)} for layout={layout!r}; a "
+            "layer without two spatial dimensions has no map"
+        )
     if layout is None:
         raise ValueError(
             "Expected `layout` to say where the channels are: 'channels_first' as after "
             "convolutions, 'channels_last' as in Swin, 'tokens' as in ViT, but got None; a "
             "spectrum knows it (`spectrum.layout`), and so do scores (`scores.layouts[layer]`)"
-        )
-    if layout not in LAYOUTS:
-        raise unknown_choice("layout", layout, LAYOUTS)
-    if result.dim() != (3 if layout == "tokens" else 4):
-        raise ValueError(
-            "Expected `result` of shape (N, channels, height, width), (N, height, width, channels) "
-            f"or (N, tokens, channels), but got {tuple(result.shape)} for layout={layout!r}; a "
-            "layer without two spatial dimensions has no map"
         )
     if layout == "channels_first":
         return result
@@ -244,8 +232,7 @@ def channel_maps(result: Tensor, layout: Layout | None, size: tuple[int, int]) -
         n_patches = n_tokens - n_class_tokens
         rows = round((n_patches * size[0] / size[1]) ** 0.5)
         if rows and n_patches % rows == 0 and rows * size[1] == n_patches // rows * size[0]:
-            patches = result[:, n_class_tokens:].transpose(1, 2)
-            return patches.reshape(len(result), -1, rows, n_patches // rows)
+            return torch.unflatten(result[:, n_class_tokens:].transpose(1, 2), 2, (rows, -1))
     raise ValueError(
         f"Expected {n_tokens} tokens to fill a grid of the proportions of {size}, with one class "
         "token or none, but they do not; cut off the tokens that are not patches"

@@ -12,11 +12,17 @@ from .._typing import ForwardFunction, Layer
 from .forward import format_forward_args, run_forward
 from .untouched import undisturbed
 
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
 
 def root_module(forward_func: ForwardFunction) -> nn.Module | None:
-    """The model behind a forward function, where it can be told."""
+    """The model behind a forward function; None if it cannot be found.
+
+    Raises:
+        ValueError: If the model is jitted.
+    """
     _refuse_jitted(forward_func)
-    # Methods of a model, and functions that say what they wrap as `functools.wraps` does.
+    # Look into methods of a model, and into wrappers that use `functools.wraps`.
     root = inspect.unwrap(getattr(forward_func, "__self__", forward_func))
     _refuse_jitted(root)
     return root if isinstance(root, nn.Module) else None
@@ -30,9 +36,9 @@ def layers_of(
 ) -> list[str]:
     """Names of a model's layers of some types, to pass on as ``layer``.
 
-    Layers that are never called cannot be read and are left out: those inside of
-    ``MultiheadAttention``, which only reads their weights, and, where inputs are given to try, all
-    that the forward pass does not reach.
+    Layers that are never called cannot be read and are left out: those inside
+    ``MultiheadAttention``, which only reads their weights, and, if inputs are given, all that the
+    forward pass does not reach.
 
     Args:
         model (Module): The model.
@@ -43,6 +49,9 @@ def layers_of(
     Returns:
         list[str]: In the order of ``model.named_modules()``.
 
+    Raises:
+        ValueError: If the model is jitted.
+
     Examples::
 
         >>> layers_of(nn.TransformerEncoderLayer(8, 2))
@@ -50,26 +59,16 @@ def layers_of(
     """
     _refuse_jitted(model)
     modules = dict(model.named_modules())
-    inside_attention = {
-        id(child)
-        for module in modules.values()
-        if isinstance(module, nn.MultiheadAttention)
-        for child in module.children()
-    }
-    names = [
-        name
-        for name, module in modules.items()
-        if isinstance(module, types) and id(module) not in inside_attention
-    ]
+    attentions = [m for m in modules.values() if isinstance(m, nn.MultiheadAttention)]
+    never_called = {child for attention in attentions for child in attention.children()}
+    names = [n for n, m in modules.items() if isinstance(m, types) and m not in never_called]
     if inputs is None:
         return names
     called: set[str] = set()
-    with ExitStack() as stack:
-        stack.enter_context(undisturbed(warn=False))
-        stack.enter_context(torch.no_grad())
+    with undisturbed(warn=False), torch.no_grad(), ExitStack() as stack:
         for name in names:
             handle = modules[name].register_forward_pre_hook(lambda *_, name=name: called.add(name))
-            stack.callback(handle.remove)
+            stack.enter_context(handle)
         given = inputs if isinstance(inputs, tuple) else (inputs,)
         run_forward(model, given, format_forward_args(additional_forward_args))
     return [name for name in names if name in called]
@@ -84,10 +83,10 @@ def _refuse_jitted(module: object) -> None:
 
 
 def resolve_layer(layer: Layer, root: nn.Module | None) -> nn.Module:
-    """The module that is meant, checked to be part of the model where that is known.
+    """The module that a layer or its name refers to.
 
     Raises:
-        ValueError: If the layer is not in the model or jitted.
+        ValueError: If the layer is not in the model, where the model is known, or jitted.
         TypeError: If it is neither module nor name.
     """
     if isinstance(layer, str):
@@ -100,8 +99,8 @@ def resolve_layer(layer: Layer, root: nn.Module | None) -> nn.Module:
     _refuse_jitted(layer)
     if root is not None and all(layer is not module for module in root.modules()):
         raise ValueError(
-            f"Expected `layer` to be part of the model, but this {type(layer).__name__} is not "
-            "in it; take it from the very model that runs, as in `model.layer4`"
+            f"Expected `layer` to be part of the model, but this {type(layer).__name__} is not; "
+            "take it from the model that runs, as in `model.layer4`"
         )
     return layer
 
@@ -109,17 +108,16 @@ def resolve_layer(layer: Layer, root: nn.Module | None) -> nn.Module:
 def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
     if root is None:
         raise ValueError(
-            f"Expected a module for `layer`, but got the name {name!r} and a plain function as "
-            "forward function, in which names cannot be looked up; pass the module itself"
+            f"Expected a module for `layer`, but got the name {name!r}, and names cannot be looked "
+            "up in a plain function; pass the module itself"
         )
-    known: dict[str, nn.Module] = dict(root.named_modules(remove_duplicate=False))
-    inner = _unwrapped(root).named_modules(remove_duplicate=False)
-    inside = {plain_name(full): module for full, module in inner}
-    for names in (known, inside):
-        if name in names:
-            return names[name]
+    inner = _unwrapped(root)
+    inside = {plain_name(full): m for full, m in inner.named_modules(remove_duplicate=False)}
+    known: dict[str, nn.Module] = inside | dict(root.named_modules(remove_duplicate=False))
+    if name in known:
+        return known[name]
     close = difflib.get_close_matches(name, inside, n=3)
-    children = [child for child, _ in _unwrapped(root).named_children()]
+    children = [child for child, _ in inner.named_children()]
     raise ValueError(
         f"Expected `layer` to name a module of the model, but it has no {name!r}; "
         + (f"nearest: {', '.join(close)}" if close else f"outermost: {', '.join(children)}")
@@ -127,17 +125,12 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
 
 
 def _unwrapped(root: nn.Module) -> nn.Module:
-    """The model inside of DataParallel, its distributed kin and torch.compile."""
-    while True:
-        if isinstance(root, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            root = root.module
-        elif compiled := inside_compiled(root):
-            root = compiled
-        else:
-            return root
+    """The model inside DataParallel, DistributedDataParallel and torch.compile."""
+    inner = root.module if isinstance(root, WRAPPERS) else inside_compiled(root)
+    return root if inner is None else _unwrapped(inner)
 
 
 def layer_name(layer: nn.Module, root: nn.Module | None) -> str:
-    """Name of a layer in its model; of its type where that is not known."""
+    """Name of a layer in its model, or of its type if the model is not known."""
     names = {} if root is None else {id(module): name for name, module in root.named_modules()}
     return names.get(id(layer)) or type(layer).__name__

@@ -1,11 +1,12 @@
-"""Forward hooks that record layers while frames run, and leave the model as it was."""
+"""Record layers with forward hooks while frames run, and leave the model as it was."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,32 +19,34 @@ from .forward import run_forward
 from .layers import layer_name, resolve_layer, root_module
 from .untouched import undisturbed
 
-# Called with the index of a layer and the floating tensors that it gave, batch first.
+# Called with the index of a layer and the floating tensors that it returned, batch first.
 Receiver = Callable[[int, tuple[Tensor, ...]], None]
 
 
 class EarlyExit(BaseException):
-    """Every recorded layer has fired; not an Exception, so that no model code swallows it."""
+    """All recorded layers have run; not an Exception, so that no model code swallows it."""
 
 
 class LayerRecorder:
-    """Context manager that runs a forward function and hands over what some of its layers give.
+    """Context manager that runs a forward function and passes on what some of its layers return.
 
-    The first forward runs whole and counts how often each layer is called; later ones stop as soon
-    as all layers have been called as often. Hooks, buffers and the random state are restored on
-    leaving.
+    The first forward pass runs to its end and counts how often each layer is called. Later ones
+    stop as soon as every layer has been called that often. On exit the hooks are removed, and
+    buffers and the random state are restored.
 
     Args:
         forward_func: The model, or a function around it.
         layers: Modules, or their names in the model.
-        layer_inputs (bool, optional): Record what goes into the layers. Default: False
-        device_ids (list[int], optional): Order of the devices under DataParallel.
-        channel_dim (int, optional): Dimension of the channels, for layers whose modules do not
-            say it.
+        layer_inputs (bool, optional): Record the layers' inputs instead. Default: False
+        device_ids (list[int], optional): Order of the devices under DataParallel. Default: that of
+            the model, or of their indices
+        channel_dim (int, optional): Dimension of the channels in all layers. Default: None, what
+            the modules show
 
     Raises:
-        ValueError: If a layer is not in the model, is never called or the model is jitted.
-        TypeError: If a layer is neither module nor name, or gives no floating tensor.
+        ValueError: If the model is jitted, or a layer is not in it, is never called, is not called
+            equally often in every pass or does not keep the batch.
+        TypeError: If a layer is neither module nor name, or returns no floating tensor.
 
     Examples::
 
@@ -73,7 +76,7 @@ class LayerRecorder:
         self.names = [layer_name(layer, self.root) for layer in self.layers]
         self.dims = ChannelDims(channel_dim)
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
-        # Bytes of the largest activation in the complete forward, per row of the batch.
+        # Bytes of the largest activation in the complete forward pass, per row of the batch.
         self.bytes_per_row = 1
         self._lock = threading.Lock()
         self._expected: list[int] | None = None
@@ -83,12 +86,11 @@ class LayerRecorder:
         with ExitStack() as stack:
             stack.enter_context(undisturbed())
             for index, layer in enumerate(self.layers):
-                handle = (
-                    layer.register_forward_pre_hook(self._pre_hook(index), with_kwargs=True)
-                    if self.layer_inputs
-                    else layer.register_forward_hook(self._hook(index))
-                )
-                stack.callback(handle.remove)
+                if self.layer_inputs:
+                    hook = partial(self._save_input, index)
+                    stack.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
+                else:
+                    stack.enter_context(layer.register_forward_hook(partial(self._save, index)))
             self._stack = stack.pop_all()
         return self
 
@@ -104,15 +106,15 @@ class LayerRecorder:
             inputs: Inputs, batch first.
             forward_args: Further arguments of the forward function.
             receive: Called once per layer with its index and the floating tensors of its last
-                call, batch first. They belong to the model: to be read at once, not kept or
-                changed.
+                call, batch first. They belong to the model: read them at once, and neither keep
+                nor change them.
         """
         self._begin(len(inputs[0]), receive)
         if self._expected is None:
-            with _observed(inputs, self.dims) as largest:
+            self._measure(inputs)
+            with watched(self._observe):
                 run_forward(self.forward_func, inputs, forward_args)
             self._expected = self._count_calls()
-            self.bytes_per_row = max(1, largest[0] // self._n_rows)
         else:
             with suppress(EarlyExit):
                 run_forward(self.forward_func, inputs, forward_args)
@@ -129,37 +131,37 @@ class LayerRecorder:
         self._calls: list[Counter[torch.device]] = [Counter() for _ in self.layers]
         self._held: list[dict[torch.device, tuple[Tensor, ...]]] = [{} for _ in self.layers]
 
+    def _observe(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Note where a module has its channels, and how large its output is."""
+        self.dims.see(module, args, output)
+        self._measure(floating_tensors(output))
+
+    def _measure(self, tensors: tuple[Tensor, ...]) -> None:
+        for tensor in tensors:
+            n_bytes = tensor.numel() * tensor.element_size()  # sparse tensors have no nbytes
+            self.bytes_per_row = max(self.bytes_per_row, n_bytes // self._n_rows)
+
     def _count_calls(self) -> list[int]:
-        """Calls per layer in the whole forward, the same on every device."""
+        """Calls per layer in a complete forward pass, the same on every device."""
         calls = [max(counter.values(), default=0) for counter in self._calls]
         silent = [repr(name) for name, count in zip(self.names, calls, strict=True) if count == 0]
         if silent:
             raise ValueError(
                 f"Expected every layer to be called in the forward pass, but {', '.join(silent)} "
-                "never was; modules whose weights are only read (as MultiheadAttention does with "
-                "`out_proj`) are not called, choose their parent"
+                "never was; take the parent of a module that only holds weights, as `out_proj` does"
             )
         for name, count in zip(self.names, calls, strict=True):
             if count > 1:
                 warn_user(
-                    f"Layer {name!r} is called {count} times in one forward pass; the last call "
-                    "counts. Give each use a module of its own to read the others"
+                    f"Layer {name!r} is called {count} times in one forward pass, and only the "
+                    "last call is read; to read the others, give each a module of its own"
                 )
         return calls
 
-    def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self._save(index, module, output)
+    def _save_input(self, index: int, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._save(index, module, args, args if floating_tensors(args) else kwargs)
 
-        return hook
-
-    def _pre_hook(self, index: int) -> Callable[[nn.Module, Any, dict[str, Any]], None]:
-        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-            self._save(index, module, args if floating_tensors(args) else kwargs)
-
-        return hook
-
-    def _save(self, index: int, module: nn.Module, value: Any) -> None:
+    def _save(self, index: int, module: nn.Module, args: Any, value: Any) -> None:
         tensors = floating_tensors(value)
         if not tensors or any(tensor.dim() == 0 for tensor in tensors):
             raise TypeError(
@@ -169,9 +171,9 @@ class LayerRecorder:
         device = tensors[0].device
         with self._lock:
             self._calls[index][device] += 1
-            # A replica under DataParallel is another module, on a thread that must not be left.
+            # A replica under DataParallel is another module; its thread must run to the end.
             if self._expected is None or module is not self.layers[index]:
-                # Copies, which no in-place operation behind the layer can reach.
+                # Copies, so that in-place operations of later layers cannot change them.
                 self._held[index][device] = tuple(tensor.clone() for tensor in tensors)
             elif self._received[index]:
                 raise self._uneven_calls(index)
@@ -183,7 +185,7 @@ class LayerRecorder:
     def _uneven_calls(self, index: int) -> ValueError:
         return ValueError(
             f"Expected layer {self.names[index]!r} to be called as often for every frame as for "
-            "the first, but it was not; tagging cannot follow a network that branches on its input"
+            "the first, but it was not; tagging needs a network that does not branch on its input"
         )
 
     def _hand_over(self, index: int, tensors: tuple[Tensor, ...]) -> None:
@@ -192,31 +194,10 @@ class LayerRecorder:
         self._receive(index, tensors)
 
 
-@contextmanager
-def _observed(inputs: tuple[Tensor, ...], dims: ChannelDims) -> Iterator[list[int]]:
-    """Watch all modules: where they have channels, and the bytes of the largest tensor they give.
-
-    Yields:
-        list[int]: A list of one: the bytes, those of the inputs included.
-    """
-    largest = [max(map(_n_bytes, inputs))]
-
-    def watch(module: nn.Module, args: Any, output: Any) -> None:
-        dims.see(module, args, output)
-        largest[0] = max([*largest, *map(_n_bytes, floating_tensors(output))])
-
-    with watched(watch):
-        yield largest
-
-
-def _n_bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()  # sparse tensors have no nbytes
-
-
 def _gathered(
     held: dict[torch.device, tuple[Tensor, ...]], device_ids: list[int] | None
 ) -> tuple[Tensor, ...]:
-    """Join along the batch what the replicas of a layer gave, in the order of the devices."""
+    """Join the outputs of a layer's replicas along the batch, in the order of the devices."""
     if len(held) == 1:
         return next(iter(held.values()))
     by_index = {device.index: tensors for device, tensors in held.items()}
@@ -234,19 +215,21 @@ def validate_rows(tensors: tuple[Tensor, ...], n_rows: int, source: str) -> None
         ValueError: If one does not; the message names the source.
     """
     for tensor in tensors:
-        if tensor.dim() == 0 or len(tensor) != n_rows:
+        if tensor.shape[:1] != (n_rows,):
             raise ValueError(
                 f"Expected {source} to keep the batch of {n_rows} on dimension 0, but it gave "
-                f"shape {tuple(tensor.shape)}; choose a layer behind or in front of it that does"
+                f"shape {tuple(tensor.shape)}; choose a layer before or after it that does"
             )
 
 
 def floating_tensors(value: Any) -> tuple[Tensor, ...]:
-    """The floating tensors of a tuple, list or mapping, in order; of deeper ones if it has none.
+    """The floating tensors of a tuple, list or mapping, in order.
+
+    Tensors of nested tuples, lists and mappings count only if there are none on the level above.
 
     Examples::
 
-        >>> state = (torch.zeros(2, 3), (torch.zeros(1, 2), None))  # as of an LSTM
+        >>> state = (torch.zeros(2, 3), (torch.zeros(1, 2), None))  # as an LSTM returns it
         >>> [tensor.shape for tensor in floating_tensors(state)]
         [torch.Size([2, 3])]
         >>> [len(tensor) for tensor in floating_tensors({"a": None, "b": (torch.zeros(5),)})]

@@ -1,8 +1,8 @@
-"""Run again only what comes behind a layer."""
+"""Run again only what comes after a layer."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from torch import nn
@@ -14,18 +14,19 @@ from .recorder import EarlyExit
 
 @contextmanager
 def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[Any]:
-    """Run only what comes behind a layer: all up to it gives again what it gave once.
+    """Run only what comes after a layer; everything up to it repeats what it returned once.
 
-    What it is for: one batch, shown many times to a model that is changed behind the layer, or in
-    hooks on it.
+    Use it to show one batch many times to a model that changes only after the layer, or in hooks
+    on it.
 
     Args:
         model (Module): The model, in eval mode.
-        layer (str): Name of the layer; of several calls in a pass the first counts.
+        layer (str): Name of the layer. If it is called several times in a pass, the first call
+            counts.
         run (callable): Runs the model on the batch.
 
     Yields:
-        What the layer gave.
+        What the layer returned.
 
     Raises:
         ValueError: If the layer is not in the model, or not called.
@@ -40,8 +41,7 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
         ...     torch.equal(model(torch.zeros(4, 2)), expected)
         True
     """
-    with ExitStack() as stack:
-        stack.enter_context(uncompiled())
+    with uncompiled(), ExitStack() as stack:
         outputs = _outputs_to(model, layer, run)
         (*_, of_layer) = outputs.values()
         replays = {module: _Replay(module, given) for module, given in outputs.items()}
@@ -50,14 +50,21 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
             for replay in replays.values():
                 replay.rewind()
 
-        stack.callback(model.register_forward_pre_hook(rewind).remove)
+        stack.enter_context(model.register_forward_pre_hook(rewind))
         for module, replay in replays.items():
-            stack.enter_context(_shadowed_forward(module, replay))
+            # On exit, remove the replay, then put back a forward that was set on the module itself.
+            own = {"forward": module.forward} if "forward" in vars(module) else {}
+            stack.callback(vars(module).update, own)
+            stack.callback(vars(module).pop, "forward")
+            vars(module)["forward"] = replay
         yield of_layer[0]
 
 
 def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn.Module, list[Any]]:
-    """What modules gave, call by call, up to a layer; of nested ones the outermost that ended."""
+    """What modules return up to a layer, call by call.
+
+    Of nested modules, only the outermost that have returned by then are kept.
+    """
     wanted = resolve_layer(layer, model)
     calls: list[tuple[nn.Module, Any]] = []
     began: list[int] = []
@@ -71,54 +78,38 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
         if module is wanted:
             raise EarlyExit
 
-    with ExitStack() as stack:
+    with ExitStack() as stack, suppress(EarlyExit):
         for module in model.modules():
-            stack.callback(module.register_forward_pre_hook(enter).remove)
-            # Before other hooks, which see what is replayed, too.
-            stack.callback(module.register_forward_hook(leave, prepend=True).remove)
-        try:
-            run()
-        except EarlyExit:
-            outputs: dict[nn.Module, list[Any]] = defaultdict(list)
-            for module, output in calls:
-                outputs[module].append(output)
-            return outputs
-    raise ValueError(
-        f"Expected layer {layer!r} to be called in the forward pass, but it never was; modules "
-        "whose weights are only read are not called, choose their parent"
-    )
+            stack.enter_context(module.register_forward_pre_hook(enter))
+            # Before other hooks, so that these also act on what is replayed.
+            stack.enter_context(module.register_forward_hook(leave, prepend=True))
+        run()
+        raise ValueError(
+            f"Expected layer {layer!r} to be called in the forward pass, but it never was; take "
+            "the parent of a module that only holds weights, as `out_proj` does"
+        )
+    outputs: dict[nn.Module, list[Any]] = defaultdict(list)
+    for module, output in calls:
+        outputs[module].append(output)
+    return outputs
 
 
 class _Replay:
-    """In place of a module's forward: gives what its first calls gave, and only then runs.
+    """Stands in for a module's forward: repeats the outputs of its first calls, then runs it.
 
-    Copies, for what is behind may work in place.
+    It returns copies, since later layers may work in place.
     """
 
     def __init__(self, module: nn.Module, outputs: list[Any]) -> None:
         self.forward = module.forward
         self.outputs = outputs
-        self.n_calls = 0
+        self.rewind()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = self.n_calls
-        self.n_calls += 1
-        if call >= len(self.outputs):
-            return self.forward(*args, **kwargs)
-        return copies(self.outputs[call])
+        if self.left:
+            return copies(self.left.pop())
+        return self.forward(*args, **kwargs)
 
     def rewind(self) -> None:
         """Begin a new pass."""
-        self.n_calls = 0
-
-
-@contextmanager
-def _shadowed_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    attributes = vars(module)
-    own = {"forward": attributes["forward"]} if "forward" in attributes else {}
-    attributes["forward"] = forward
-    try:
-        yield
-    finally:
-        del attributes["forward"]
-        attributes.update(own)
+        self.left = self.outputs[::-1]

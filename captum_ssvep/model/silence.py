@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .._compat import run_last, times_written, uncompiled
@@ -20,27 +21,28 @@ Filters = Mapping[str, int | Sequence[int]]
 def ablated(
     model: nn.Module, filters: Filters, *, channel_dim: int | None = None
 ) -> AbstractContextManager[None]:
-    """Silence filters: within the context, what they give is zero.
+    """Silence filters: within the context, their output is zero.
 
-    A BatchNorm that takes the layer's output, as it is, would turn the zeros into a constant: its
-    channel is silenced, too, as if its scale and shift were zero. A module that is called several
-    times is silent in every call. Contexts nest, and filters that one silences stay so in another.
-    Weights are not touched; hooks are gone on leaving, however that happens. A compiled model runs
-    as plain Python.
+    A BatchNorm directly after the layer would turn the zeros into a constant, so that its channel
+    is silenced as well, as if its scale and shift were zero. A module that is called several times
+    is silent in every call. Contexts nest: a filter is silent if any of them silences it. Weights
+    are not touched, and the hooks are removed on exit, whatever happens. A compiled model runs as
+    plain Python.
 
     Args:
         model (Module): The model.
         filters (mapping): For the name of each layer, the filters to silence: one or several
-            indices along dimension 1 of convolutions, norms and pooling, along the last of linear
-            layers and LayerNorm. A ReLU or a block has them where such a layer has them that gave
-            the same shape.
-        channel_dim (int, optional): Dimension of the filters in what the layers give, where no
-            module says it. Default: None
+            indices along its channel dimension, which is 1 for convolutions, norms and pooling and
+            the last for linear layers and LayerNorm. A ReLU or a block has it where such a layer
+            of the same output shape has it.
+        channel_dim (int, optional): Channel dimension of the layers' outputs; needed if no module
+            shows it. Default: None
 
     Raises:
-        ValueError: If a layer is not in the model, or, once the model runs, lacks the filter or
-            does not tell where its filters are.
-        TypeError: If filters are no integers, or, once the model runs, a layer gives no tensor.
+        ValueError: If a layer is not in the model. Once the model runs: if a layer lacks the
+            filter, or nothing shows where its filters are.
+        TypeError: If filters are not integers. Once the model runs: if a layer does not return a
+            tensor.
 
     Examples::
 
@@ -56,12 +58,11 @@ def ablated(
 def keep_only(
     model: nn.Module, filters: Filters, *, channel_dim: int | None = None
 ) -> AbstractContextManager[None]:
-    """Silence all filters of the given layers but these: the mirror image of `ablated`.
+    """Silence all filters of the given layers except these: the opposite of `ablated`.
 
     Args:
         model (Module): The model.
-        filters (mapping): For the name of each layer, the filters to keep. Layers that are not
-            named stay whole.
+        filters (mapping): For the name of each layer, the filters to keep. Other layers keep all.
         channel_dim (int, optional): As in `ablated`. Default: None
 
     Raises:
@@ -86,52 +87,44 @@ def silenced(
     channel_dim: int | None = None,
     dims: ChannelDims | None = None,
 ) -> Iterator[None]:
-    """Zero the named channels of some layers, or all but these.
+    """Silence the named filters of some layers, or all others.
 
     Args:
         model: The model.
         filters: As in `ablated`.
-        keep: Whether to zero all others.
+        keep: Whether to silence all others instead.
         channel_dim: As in `ablated`.
-        dims: Where the layers have their channels, learned from whole passes. Default: None, to be
-            learned from those within.
+        dims: Where the layers have their channels, learned from complete passes. Default: None, to
+            learn it from the passes within the context.
     """
-    with ExitStack() as stack:
-        stack.enter_context(uncompiled())
+    with uncompiled(), ExitStack() as stack:
         silencer = _Silencer(keep, dims or stack.enter_context(channel_dims(model, channel_dim)))
         for name, channels in filters.items():
             layer, named = resolve_layer(name, model), _indices(name, channels)
-            stack.callback(silencer.attach(layer, name, named).close)
+            for handle in silencer.attach(layer, name, named):
+                stack.enter_context(handle)
         for module in model.modules():
             if is_batch_norm(module):
-                hook = module.register_forward_hook(silencer.follow, with_kwargs=True)
-                stack.callback(hook.remove)
+                stack.enter_context(module.register_forward_hook(silencer.follow, with_kwargs=True))
         yield
 
 
 class _Silencer:
-    """Hooks that silence filters, and the channels of the BatchNorm that takes what they give."""
+    """Hooks that silence filters, and their channels in a BatchNorm directly after the layer."""
 
     def __init__(self, keep: bool, dims: ChannelDims) -> None:
         self.keep = keep
         self.dims = dims
-        # What layers gave: its silent channels, and how often it had been written to.
+        # For each output: its silent channels, and how often it had been written to.
         self.given: MutableMapping[Tensor, tuple[Tensor, int]] = WeakTensorKeyDictionary()
 
-    def attach(self, layer: nn.Module, name: str, named: Tensor) -> ExitStack:
-        """Silence filters of a layer until what this returns is closed."""
-        with ExitStack() as stack:
-            silence = partial(self.silence, name, named)
-            stack.callback(layer.register_forward_hook(silence).remove)
-            note = layer.register_forward_hook(partial(self.note, name, named))
-            stack.callback(note.remove)
-
-            def come_last(module: nn.Module, args: Any) -> None:
-                # Behind hooks that came later, whose result is what the BatchNorm takes.
-                run_last(module, note)
-
-            stack.callback(layer.register_forward_pre_hook(come_last).remove)
-            return stack.pop_all()
+    def attach(self, layer: nn.Module, name: str, named: Tensor) -> Iterator[RemovableHandle]:
+        """Silence filters of a layer until these handles are removed."""
+        yield layer.register_forward_hook(partial(self.silence, name, named))
+        note = layer.register_forward_hook(partial(self.note, name, named))
+        yield note
+        # After hooks registered later, since the BatchNorm takes their result.
+        yield layer.register_forward_pre_hook(lambda module, args: run_last(module, note))
 
     def silence(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
@@ -151,7 +144,7 @@ class _Silencer:
         if not isinstance(output, Tensor) or self.dims.of(layer, name, output) != 1:
             return output
         if output.is_inference():
-            # Such tensors do not count how often they are written to; others do even there.
+            # Inference tensors do not count how often they are written to; copies made here do.
             with torch.inference_mode(False):
                 output = output.clone()
         self.given[output] = self._silent(named, output, 1), times_written(output)
@@ -164,7 +157,7 @@ class _Silencer:
     def follow(self, norm: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
         taken = (*args, *kwargs.values())[0]
         silent, version = self.given.get(taken, (None, 0))
-        # What was written to, as by a residual that is added in place, is another layer's output.
+        # If it was written to, as by a residual added in place, it is another layer's output.
         if silent is None or times_written(taken) != version:
             return output
         return output.index_fill(1, silent, 0)

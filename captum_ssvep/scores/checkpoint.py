@@ -1,4 +1,4 @@
-"""Unfinished scores on disk, and whose they are."""
+"""Unfinished scores on disk, and what identifies the run that they belong to."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SCALARS = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where unfinished scores are kept, and what they belong to.
+    """Where unfinished scores are saved, and which run they belong to.
 
     Args:
-        path: Of the file.
-        owner: What has to agree for work to go on: a digest under each name.
+        path: Path of the file.
+        owner: What must agree for a run to resume: the name of each setting and its digest.
     """
 
     path: Path
@@ -37,28 +37,28 @@ class Checkpoint:
 
     @classmethod
     def of(cls, path: str | Path, shard: Shard, settings: Mapping[str, Any]) -> Checkpoint:
-        """Where a process keeps the scores of its shard under some settings.
+        """The checkpoint of a process, for its shard and some settings.
 
         Raises:
-            ValueError: If the data come in another order every time.
+            ValueError: If the order of the data changes every time.
         """
         owner = {name: digest(value) for name, value in settings.items()}
-        # Random augmentation makes another item every time, which then does not count.
+        # If augmentation makes the first item differ every time, it is left out.
         items = {digest(first_item(shard.data)) for _ in range(2)}
         owner["data"] = digest([description_of(shard.data), *(items if len(items) == 1 else ())])
         owner["processes"] = f"{shard.rank} of {shard.n_processes}"
         return cls(Path(f"{path}.{shard.rank}" if shard.rank else path), owner)
 
-    def save(self, scores: NeuronScores, n_done: int) -> None:
-        """Write the scores of the first ``n_done`` items, whole or not at all."""
-        about = json.dumps({"n_done": n_done, "owner": dict(self.owner)})
+    def save(self, scores: NeuronScores) -> None:
+        """Write the scores so far, completely or not at all."""
+        about = json.dumps({"n_done": scores.n_images, "owner": dict(self.owner)})
         _npz.save(self.path, {**scores.to_arrays(), "checkpoint": np.array(about)})
 
     def validate_folder(self) -> None:
-        """Refuse a place in which nothing can be written, before hours of work.
+        """Check that the file can be written, before hours of work.
 
         Raises:
-            OSError: As the system tells it.
+            OSError: The error of the operating system, if it cannot.
         """
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
@@ -66,25 +66,21 @@ class Checkpoint:
         unfinished.touch()
         unfinished.unlink()
 
-    def load(self) -> tuple[NeuronScores | None, int]:
-        """The scores so far and the number of items in them; None and 0 without a file.
+    def load(self) -> NeuronScores | None:
+        """The scores so far, or None if there is no file.
 
         Raises:
-            ValueError: If the file is damaged, or of other work. It is left as it is.
+            ValueError: If the file is damaged or belongs to another run. It is not changed.
         """
         if not self.path.exists():
-            return None, 0
+            return None
         arrays = _npz.load(self.path, {"checkpoint", "scores"}, "`score_neurons` as its checkpoint")
         try:
             about = json.loads(str(arrays["checkpoint"]))
             owner, n_done = dict(about["owner"]), int(about["n_done"])
+            differing = sorted({name for name, _ in owner.items() ^ self.owner.items()})
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged ({error!r})"
-            ) from None
-        differing = sorted(
-            name for name in {*owner, *self.owner} if owner.get(name) != self.owner.get(name)
-        )
+            raise self._damaged(repr(error)) from None
         if differing:
             raise ValueError(
                 f"Expected the checkpoint {self.path} to be of this very run, but it differs in "
@@ -92,17 +88,21 @@ class Checkpoint:
             )
         scores = NeuronScores.from_arrays(arrays, self.path)
         if scores.n_images != n_done:
-            raise ValueError(
-                f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged: it counts "
-                f"{n_done} images and holds {scores.n_images}"
-            )
-        return scores, n_done
+            raise self._damaged(f"it counts {n_done} images and holds {scores.n_images}")
+        return scores
+
+    def _damaged(self, reason: str) -> ValueError:
+        return ValueError(
+            f"Expected a checkpoint of `score_neurons`, but {self.path} is damaged ({reason}); "
+            "remove it"
+        )
 
 
 def digest(value: Any) -> str:
-    """A short text that differs between values: tensors, models, designs, plain values.
+    """A short text that identifies a value: a tensor, a model, a design or a plain value.
 
-    Models count by their layers, parameters and buffers; functions and other objects by name alone.
+    A model is identified by its layers, parameters and buffers; functions and other objects by
+    their names alone.
 
     Examples::
 
@@ -132,6 +132,7 @@ def _pieces(value: Any) -> Iterator[bytes]:
     elif isinstance(value, Design):
         yield from _pieces(value.to_dict())
     elif isinstance(value, Mapping):
+        yield b"mapping of "
         yield from _pieces([[name, value[name]] for name in sorted(value, key=repr)])
     elif isinstance(value, (list, tuple)):
         yield f"{len(value)} of".encode()
@@ -141,4 +142,4 @@ def _pieces(value: Any) -> Iterator[bytes]:
         yield repr(value).encode() + b";"
     else:
         named = value if hasattr(value, "__qualname__") else type(value)
-        yield f"{named.__module__}.{named.__qualname__};".encode()
+        yield f"{getattr(named, '__module__', '')}.{named.__qualname__};".encode()

@@ -1,11 +1,14 @@
-"""Data sets and loaders as batches of inputs, and the shard of them that a process scores."""
+"""Batches of data sets and loaders, and the shard of the data that a process scores."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import (
@@ -31,26 +34,30 @@ class Batch:
 
     Args:
         inputs: A tensor, or a tuple of several, examples on dimension 0.
-        labels: One integer per example, where the data have labels.
+        labels: One label per example; None if the data have none.
     """
 
     inputs: Inputs
     labels: Tensor | None
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs as a tuple."""
+        return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+
     def __len__(self) -> int:
-        first = self.inputs[0] if isinstance(self.inputs, tuple) else self.inputs
-        return len(first)
+        return len(self.tensors[0])
 
     def required_labels(self, purpose: str) -> Tensor:
         """The labels.
 
         Raises:
-            ValueError: If the data have no tensors for labels; the message says what they are for.
+            ValueError: If the data have no numeric labels; the message gives the purpose.
         """
         if self.labels is None:
             raise ValueError(
                 f"Expected `data` of (input, label) pairs for {purpose}, with numbers as labels, "
-                "but got inputs alone, or other labels"
+                "but got inputs alone or labels of another type"
             )
         return self.labels
 
@@ -58,10 +65,10 @@ class Batch:
         """The labels as classes, one integer per example.
 
         Raises:
-            ValueError: If the data have none, or labels of another kind.
+            ValueError: If there are no labels, or not one integer per example.
         """
         labels = self.required_labels(purpose)
-        if labels.dim() != 1 or labels.is_floating_point():
+        if labels.shape != (len(self),) or labels.is_floating_point():
             raise ValueError(
                 f"Expected one integer per example as label for {purpose}, but got {labels.dtype} "
                 f"of shape {tuple(labels.shape)}"
@@ -72,13 +79,15 @@ class Batch:
 def as_loader(
     data: Data, batch_size: int, num_workers: int = 0, items: Sequence[int] | None = None
 ) -> DataLoader[Any]:
-    """A loader that goes through a Dataset in order, or the loader that was given.
+    """A loader that goes through a Dataset in order; a DataLoader is returned as it is.
+
+    The other arguments only apply to a Dataset.
 
     Args:
         data: A Dataset of tensors or (input, label) pairs, or a DataLoader of batches of these.
-        batch_size: Examples in a batch, of a Dataset.
-        num_workers: Processes that load, of a Dataset.
-        items: Indices of the items to take, of a Dataset. Default: all
+        batch_size: Examples in a batch.
+        num_workers: Processes that load examples.
+        items: Indices of the items to take. Default: all
 
     Raises:
         TypeError: If the data are neither.
@@ -87,7 +96,7 @@ def as_loader(
         return data
     length_of(data)
     chosen = data if items is None else Subset(data, items)
-    # A generator of its own: a loader otherwise draws a seed from the global one.
+    # With its own generator, the loader does not draw a seed from the global one.
     return DataLoader(chosen, batch_size, num_workers=num_workers, generator=torch.Generator())
 
 
@@ -95,47 +104,43 @@ def length_of(data: Dataset[Any]) -> int:
     """How many items a Dataset has.
 
     Raises:
-        TypeError: If it is no Dataset with a length.
+        TypeError: If the data are not a Dataset with a length.
     """
     if not hasattr(data, "__len__") or isinstance(data, IterableDataset):
         raise TypeError(
             "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
-            f"{type(data).__name__}; with images in a tensor, `TensorDataset(images, labels)`"
+            f"{type(data).__name__}; pass images in a tensor as `TensorDataset(images, labels)`"
         )
     return len(data)
 
 
 def batches_of(loader: DataLoader[Any], device: torch.device | None) -> Iterator[Batch]:
-    """Go once through a loader.
+    """Go through a loader once.
 
     Args:
-        loader: Of tensors, or of inputs and labels.
-        device: Where the batches go; None leaves them where they are.
+        loader: A loader of inputs, or of inputs and labels.
+        device: Where to move the batches; None leaves them where they are.
 
     Raises:
         TypeError: If the batches hold no tensors.
     """
     for batch in loader:
-        yield _batch(batch, device)
-
-
-def _batch(batch: Any, device: torch.device | None) -> Batch:
-    pair = batch if isinstance(batch, (list, tuple)) else [batch]
-    inputs, labels = pair[0], pair[1] if len(pair) > 1 else None
-    if isinstance(inputs, (list, tuple)):
-        inputs = tuple(tensor.to(device) for tensor in inputs)
-    elif isinstance(inputs, Tensor):
-        inputs = inputs.to(device)
-    else:
-        raise TypeError(
-            "Expected `data` to hold tensors, or pairs of these and labels, but got "
-            f"{type(inputs).__name__}; `transforms.ToTensor()` makes tensors of pictures"
-        )
-    return Batch(inputs, labels.to(device) if isinstance(labels, Tensor) else None)
+        pair = batch if isinstance(batch, (list, tuple)) else [batch]
+        inputs, labels = (*pair, None)[:2]
+        several = isinstance(inputs, (list, tuple))
+        tensors = inputs if several else [inputs]
+        if wrong := [type(value).__name__ for value in tensors if not isinstance(value, Tensor)]:
+            raise TypeError(
+                "Expected `data` to hold tensors, or pairs of these and labels, but got "
+                f"{wrong[0]}; turn pictures into tensors with `transforms.ToTensor()`"
+            )
+        moved = tuple(tensor.to(device) for tensor in tensors)
+        labels = labels.to(device) if isinstance(labels, Tensor) else None
+        yield Batch(moved if several else moved[0], labels)
 
 
 def device_of(model: nn.Module | None) -> torch.device | None:
-    """Where a model's parameters are, None without any."""
+    """The device of a model's parameters; None without a model or parameters."""
     parameters = iter(()) if model is None else model.parameters()
     return next((parameter.device for parameter in parameters), None)
 
@@ -150,34 +155,35 @@ class Shard:
 
     @classmethod
     def of_this_process(cls, data: Data) -> Shard:
-        """All data, where there is but one process."""
+        """The shard of the current process; all data if there is only one process."""
         if not distributed.is_available() or not distributed.is_initialized():
             return cls(data, 0, 1)
         n_processes = distributed.get_world_size()
         if n_processes > 1 and isinstance(data, DataLoader) and _goes_through_all(data):
             warn_user(
-                "A DataLoader is taken for the share of its process, but this one goes through all "
-                f"of its Dataset: where all processes have the same, images count {n_processes} "
-                "times; pass the Dataset, or give the loader a DistributedSampler"
+                "A DataLoader should only hold the images of its process, but this one goes "
+                "through its whole Dataset. If all processes do, images count "
+                f"{n_processes} times; pass the Dataset, or give the loader a DistributedSampler"
             )
         return cls(data, distributed.get_rank(), n_processes)
 
     @property
     def n_items(self) -> int | None:
-        """How many images that is, None if nobody can tell."""
+        """How many images the shard holds; None if that is unknown."""
         if not isinstance(self.data, DataLoader):
             return len(range(self.rank, length_of(self.data), self.n_processes))
-        sampler = self.data.sampler
-        return len(sampler) if isinstance(sampler, Sized) else None
+        sampler = _sampler(self.data)
+        chooses_items = sampler is not self.data.batch_sampler
+        return len(sampler) if chooses_items and isinstance(sampler, Sized) else None
 
     def indices(self, n_done: int, n_images: int) -> Tensor:
-        """Indices in the data of the next images."""
+        """Indices in the data of the next ``n_images`` images after the first ``n_done``."""
         return self.rank + self.n_processes * torch.arange(n_done, n_done + n_images)
 
     def batches(
         self, batch_size: int, num_workers: int, device: torch.device | None, n_done: int
     ) -> Iterator[Batch]:
-        """What is left after the first ``n_done`` images."""
+        """The batches that are left after the first ``n_done`` images."""
         items = None
         if not isinstance(self.data, DataLoader):
             items = range(length_of(self.data))[self.rank :: self.n_processes][n_done:]
@@ -187,42 +193,56 @@ class Shard:
                 n_done -= len(batch)
             elif n_done:
                 raise ValueError(
-                    "Expected a DataLoader with the batches of the checkpoint, but these end "
-                    "elsewhere; set its batch size back"
+                    "Expected a DataLoader with the batches of the checkpoint, but these end at "
+                    "other images; set its batch size back"
                 )
             else:
                 yield batch
 
 
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Seed the global random generators of the CPU, and restore their states afterwards."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+
+
 def _choice(loader: DataLoader[Any]) -> Any:
-    """The items of a loader, in batches or not."""
+    """Where a loader gets the order of its items from, in batches or one by one."""
     return loader.sampler if loader.batch_sampler is None else loader.batch_sampler
 
 
 def _sampler(loader: DataLoader[Any]) -> Any:
-    """What chooses them, one by one."""
+    """What chooses the items of a loader one by one, or in batches if nothing else does."""
     choice = _choice(loader)
     return getattr(choice, "sampler", choice)
 
 
 def _goes_through_all(loader: DataLoader[Any]) -> bool:
-    """Whether a loader leaves out nothing of its Dataset, which is no part of another."""
+    """Whether a loader visits all of its Dataset, and the Dataset is not a part of another."""
     whole = type(_sampler(loader)) in (SequentialSampler, RandomSampler)
     return whole and not isinstance(loader.dataset, Subset)
 
 
-def _order(data: Data) -> list[Any] | None:
-    """Items in the order of a loader; None where it does not choose them.
+def _order(loader: DataLoader[Any]) -> list[Any]:
+    """The indices of the items in the order of a loader.
 
     Raises:
-        ValueError: If the order is another one every time.
+        ValueError: If the order changes every time.
     """
-    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
-        return None
-    random = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    choice = _choice(data)
-    shuffles = isinstance(_sampler(data), random)
-    with torch.random.fork_rng(devices=[]):
+    choice = _choice(loader)
+    shuffles = isinstance(
+        _sampler(loader), (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+    )
+    with _seeded():
         order = [] if shuffles else list(choice)
         if shuffles or order != list(choice):
             raise ValueError(
@@ -234,23 +254,26 @@ def _order(data: Data) -> list[Any] | None:
 
 
 def description_of(data: Data) -> list[Any]:
-    """Length of the data, and the order in which a loader brings them, as far as they have any.
+    """Length of the data and the order in which a loader visits them, if they have any.
 
     Raises:
-        ValueError: If the data come in another order every time.
+        ValueError: If the order changes every time.
     """
-    order = _order(data)
     dataset = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+    if isinstance(dataset, IterableDataset):
         return []
-    return [len(dataset), order]
+    order = _order(data) if isinstance(data, DataLoader) else None
+    return [len(dataset), order] if hasattr(dataset, "__len__") else []
 
 
 def first_item(data: Data) -> Any:
-    """The first item in the order of the data, None where there is none to look at."""
-    length, order = [*description_of(data), None, None][:2]
+    """The first item in the order of the data; None if there is none.
+
+    Augmentation that uses the global random generators gives the same item every time.
+    """
+    length, order = (*description_of(data), None, None)[:2]
     if not length or order == []:
         return None
     dataset = data.dataset if isinstance(data, DataLoader) else data
-    with torch.random.fork_rng(devices=[]):
+    with _seeded():
         return dataset[0 if order is None else order[0]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -28,21 +28,20 @@ from .tally import Tally, pack, unpack
 
 @dataclass(frozen=True, eq=False)
 class NeuronScores:
-    """What `score_neurons` finds: statistics over images for every neuron of every layer.
+    """What `score_neurons` returns: statistics over images for every neuron of every layer.
 
     All tensors are float64, on the CPU; ``*neuron`` is ``(filters,)`` for
     ``pooling="channel"``.
 
     Args:
-        components (tuple[Component, ...]): What was read.
+        components (tuple[Component, ...]): The components that were read.
         design (Design): The stimulus.
         statistic (str): One of `statistics.STATISTICS`.
-        reduction (str): How the statistic is combined over components to a score.
-        tallies (dict): For each class the `Tally` of each layer; for all images alike the one
-            class is None.
+        reduction (str): How the statistic is combined over components into a score.
+        tallies (dict): For each class, the `Tally` of each layer. If classes were not kept apart,
+            None is the only class.
         neurons (str): What has a score: ``"channel"``, ``"neuron"`` or ``"pooled value"``.
-        layouts (dict): How each layer's output is arranged, as `to_map` takes it; None where
-            nothing says it.
+        layouts (dict): The layout of each layer's output, for `to_map`; None where it is unknown.
     """
 
     components: tuple[Component, ...]
@@ -56,9 +55,9 @@ class NeuronScores:
     @cached_property
     def overall(self) -> dict[str, Tally]:
         """The tally of each layer over all classes."""
-        per_class = [self.tallies[label] for label in self._labels]
         return {
-            layer: reduce(add, (tallies[layer] for tallies in per_class)) for layer in self.layers
+            layer: reduce(add, (self.tallies[label][layer] for label in self._labels))
+            for layer in self.layers
         }
 
     @property
@@ -69,16 +68,16 @@ class NeuronScores:
     @property
     def n_images(self) -> int:
         """Number of images."""
-        return self.overall[self.layers[0]].score.count
+        return sum(tallies[self.layers[0]].score.count for tallies in self.tallies.values())
 
     @property
     def mean(self) -> dict[str, Tensor]:
-        """Mean score over images, shape ``(*neuron)``: what neurons are ranked by."""
+        """Mean score over images, shape ``(*neuron)``, by which neurons are ranked."""
         return {layer: tally.score.mean for layer, tally in self.overall.items()}
 
     @property
     def variance(self) -> dict[str, Tensor]:
-        """Variance of the score over images, likewise; NaN for a single one."""
+        """Variance of the score over images, shape ``(*neuron)``; NaN for a single image."""
         return {layer: tally.score.variance for layer, tally in self.overall.items()}
 
     @property
@@ -88,17 +87,15 @@ class NeuronScores:
 
     @property
     def coefficient(self) -> dict[str, Tensor]:
-        """Mean signed coefficient of each component, likewise: the "evoked" response of EEG."""
+        """Mean signed coefficient of each component, same shape: the "evoked" response of EEG."""
         return {layer: tally.coefficient.mean for layer, tally in self.overall.items()}
 
     @property
     def image_coefficients(self) -> dict[str, Tensor]:
-        """Coefficients of every image, ``(images, components, *neuron)``.
-
-        Scores hold them with ``keep_coefficients``.
+        """Coefficients of every image, shape ``(images, components, *neuron)``.
 
         Raises:
-            ValueError: If they were not kept.
+            ValueError: If they were not kept, as they are with ``keep_coefficients=True``.
         """
         return {layer: tally.image_coefficients for layer, tally in self.overall.items()}
 
@@ -106,13 +103,13 @@ class NeuronScores:
     def top_images(self) -> dict[str, Tensor]:
         """Indices of the images with the highest scores, shape ``(n_top_images, *neuron)``.
 
-        Fewer where there are not so many images.
+        There are fewer if there are not that many images.
         """
         return {layer: tally.top_images for layer, tally in self.overall.items()}
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Labels that were scored apart; empty without ``by_class``."""
+        """Labels whose images were kept apart; empty without ``by_class``."""
         return tuple(label for label in self._labels if label is not None)
 
     @property
@@ -123,39 +120,37 @@ class NeuronScores:
         """The scores over the images of one class.
 
         Raises:
-            ValueError: If there are none.
+            ValueError: If there are no such images.
         """
         if label not in self.classes:
             raise ValueError(
                 f"Expected a class among {list(self.classes)}, but got {label!r}"
-                + ("" if self.classes else "; score with by_class=True to have any")
+                + ("" if self.classes else "; score with by_class=True to keep classes apart")
             )
         return replace(self, tallies={None: self.tallies[label]})
 
     def rows(self, components: ComponentSelection) -> list[int]:
-        """Where components stand among those scored, as along `by_component`.
+        """Indices of components along the first dimension of `by_component`.
 
         Raises:
-            ValueError: If one was not scored, or the group holds none.
+            ValueError: If a component was not scored, or the group has no scored component.
         """
         if isinstance(components, str):
-            rows = [row for row, c in enumerate(self.components) if in_group(c, components)]
-            wanted: tuple[Component, ...] = ()
+            wanted = tuple(c for c in self.components if in_group(c, components))
         else:
             wanted = self.design.components(components)
-            rows = [self.components.index(c) for c in wanted if c in self.components]
-        if not rows or len(rows) < len(wanted):
+        if not wanted or not set(wanted) <= set(self.components):
             raise ValueError(
                 f"Expected components that were scored, but got {components!r}; these are "
                 f"{', '.join(map(str, self.components))}"
             )
-        return rows
+        return [self.components.index(component) for component in wanted]
 
     def at(self, components: ComponentSelection) -> dict[str, Tensor]:
         """Mean of the statistic over images and some of the components, shape ``(*neuron)``.
 
         Args:
-            components (str or sequence): A group, or integer tuples, among those scored.
+            components (str or sequence): A group or integer tuples, among those scored.
         """
         rows = self.rows(components)
         return {layer: values[rows].mean(0) for layer, values in self.by_component.items()}
@@ -163,21 +158,21 @@ class NeuronScores:
     def p_values(
         self, components: ComponentSelection = "all", test: Test | None = None
     ) -> dict[str, Tensor]:
-        """How likely chance makes a response, for each component and neuron.
+        """How likely a response is by chance alone, for each component and neuron.
 
         Args:
             components (str or sequence, optional): Among those scored. Default: ``"all"``
-            test (str, optional): ``"t"``: do the signed coefficients differ from zero over images,
-                by a t-test; ``"sign_flip"``: the same by permutation, for scores with
-                ``keep_coefficients=True``; ``"noise"``: do lines stand out from their neighbors, by
-                an F(2, 2K) test of each image (K neighbors), combined over images by Fisher's
-                method. Default: ``"noise"`` for scores with noise, else ``"t"``.
+            test (str, optional): ``"t"``: a t-test of whether the signed coefficients differ from
+                zero over images; ``"sign_flip"``: the same by permutation, for scores with
+                ``keep_coefficients=True``; ``"noise"``: whether lines stand out from their
+                neighbors, by an F(2, 2K) test of each image (K neighbors), combined over images by
+                Fisher's method. Default: ``"noise"`` for scores with noise, else ``"t"``.
 
         Returns:
             dict[str, Tensor]: Shape ``(components, *neuron)``, not adjusted for their number.
 
         Raises:
-            ValueError: If the test needs what the scores do not hold.
+            ValueError: If the test is unknown, or needs data that the scores do not hold.
         """
         rows = self.rows(components)
         return {layer: tally.p_values(rows, test) for layer, tally in self.overall.items()}
@@ -189,19 +184,19 @@ class NeuronScores:
         components: ComponentSelection = "all",
         test: Test | None = None,
     ) -> dict[str, Tensor]:
-        """Which neurons answer at one of the components, by default with one sign over images.
+        """Which neurons respond to at least one of the components.
 
-        Without noise that is what the default asks; whether a neuron answers at all, be it now so
-        and now so, is ``threshold=1`` with ``statistic="snr"``.
+        Without noise, the default test asks for responses of the same sign over images. To find
+        all neurons that respond, whatever the sign, use ``threshold=1`` with ``statistic="snr"``.
 
         Args:
-            threshold (float, optional): What the mean of the statistic over images has to exceed.
+            threshold (float, optional): What the mean of the statistic over images must exceed.
                 For ``statistic="snr"``: 1, the rounding floor, without noise; with noise the
-                paper's 2.33, which the mean over many images exceeds far more rarely by chance
-                than a single image.
+                paper's 2.33, which a mean over many images exceeds by chance far more rarely than
+                a single image does.
             alpha (float, optional): False discovery rate among all neurons (Benjamini-Hochberg)
                 of p-values multiplied by the number of components (Bonferroni). Default: 0.05
-                where there is no threshold; both are required where both are given.
+                if there is no threshold. If both are given, neurons must meet both.
             components, test: As in `p_values`.
 
         Returns:
@@ -210,21 +205,19 @@ class NeuronScores:
         rows = self.rows(components)
         if threshold is None and alpha is None:
             alpha = 0.05
+        lowest = -torch.inf if threshold is None else threshold
         found = {
-            layer: torch.ones_like(mean, dtype=torch.bool) for layer, mean in self.mean.items()
+            layer: values[rows].amax(0) > lowest for layer, values in self.by_component.items()
         }
-        if threshold is not None:
-            for layer, values in self.by_component.items():
-                found[layer] &= values[rows].amax(0) > threshold
         if alpha is not None:
-            p_values = {
-                layer: (values.amin(0) * len(rows)).clamp(max=1)
-                for layer, values in self.p_values(components, test).items()
-            }
-            adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values.values()]))
-            pieces = torch.split(adjusted, [p.numel() for p in p_values.values()])
-            for (layer, p), values in zip(p_values.items(), pieces, strict=True):
-                found[layer] &= values.reshape(p.shape) <= alpha
+            p_values = [
+                (values.amin(0) * len(rows)).clamp(max=1)
+                for values in self.p_values(components, test).values()
+            ]
+            adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values]))
+            pieces = torch.split(adjusted, [p.numel() for p in p_values])
+            for passes, values in zip(found.values(), pieces, strict=True):
+                passes.logical_and_(values.reshape(passes.shape) <= alpha)
         return found
 
     def count_important(
@@ -234,14 +227,14 @@ class NeuronScores:
         components: ComponentSelection = "all",
         test: Test | None = None,
     ) -> dict[str, int]:
-        """How many neurons of each layer are `important`: by default, answer with one sign."""
+        """How many neurons of each layer are `important`."""
         found = self.important(threshold, alpha, components, test)
         return {layer: int(mask.sum()) for layer, mask in found.items()}
 
     def table(self) -> list[dict[str, Any]]:
-        """One record per neuron, as ``pandas.DataFrame`` takes them.
+        """One record per neuron, for ``pandas.DataFrame``.
 
-        Each has ``layer``, ``neuron`` (an integer, or a tuple where neurons have several indices),
+        Each has ``layer``, ``neuron`` (an integer, or a tuple if neurons have several indices),
         ``score``, ``variance``, and the mean statistic of each component under its name.
         """
         return [
@@ -251,22 +244,29 @@ class NeuronScores:
         ]
 
     def top(self, k: int, layer: str | None = None) -> list[dict[str, Any]]:
-        """Records, as of `table`, of the k neurons with the highest scores, in falling order.
+        """Records, as in `table`, of the k neurons with the highest scores, highest first.
 
         Args:
-            k (int): How many.
-            layer (str, optional): Among whose neurons. Default: those of all layers, whose units
-                differ: an amplitude counts by the size of a layer's activations.
+            k (int): How many neurons.
+            layer (str, optional): The layer of the neurons. Default: all layers. Their units
+                differ, so that layers with large activations have large amplitudes.
         """
-        layers = self.layers if layer is None else (layer,)
-        unknown = set(layers) - set(self.layers)
-        if unknown:
-            raise ValueError(f"Expected a layer among {list(self.layers)}, but got {layer!r}")
+        layers = self.layers if layer is None else (self.known_layer(layer),)
         k = integer(k, "k", at_least=0)
         places = [(name, p) for name in layers for p in range(self.mean[name].numel())]
         scores = torch.cat([self.mean[name].flatten() for name in layers])
         order = scores.argsort(descending=True, stable=True)[:k].tolist()
         return [self._record(*places[row]) for row in order]
+
+    def known_layer(self, layer: str) -> str:
+        """The name of a layer, if it was scored.
+
+        Raises:
+            ValueError: If it was not.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"Expected a layer among {list(self.layers)}, but got {layer!r}")
+        return layer
 
     def _record(self, layer: str, place: int) -> dict[str, Any]:
         tally = self.overall[layer]
@@ -283,12 +283,12 @@ class NeuronScores:
     def merge(self, other: NeuronScores) -> NeuronScores:
         """The scores over the images of both, as if the other's data followed these.
 
-        For shards of a data set that were scored elsewhere, each image in one of them; indices of
-        the other's images move up by ``n_images``.
+        This joins disjoint shards of a data set that were scored elsewhere. The indices of the
+        other's images move up by ``n_images``.
 
         Raises:
-            ValueError: If both were not scored alike, as far as scores can tell: not by their
-                noise, baselines or weights.
+            ValueError: If the two were not scored alike. Scores do not hold the noise, baselines
+                and weights, so differences in these go unnoticed.
             TypeError: If the other is something else.
         """
         if not isinstance(other, NeuronScores):
@@ -301,19 +301,12 @@ class NeuronScores:
         return self.joined(replace(other, tallies=moved))
 
     def joined(self, other: NeuronScores) -> NeuronScores:
-        """The scores over the images of both, whose indices are those of the same data.
+        """The scores over the images of both, with indices into the same data.
 
         Raises:
-            ValueError: As `merge`.
+            ValueError: As in `merge`.
         """
-        for name in (
-            "components",
-            "design",
-            "statistic",
-            "reduction",
-            "layers",
-            "_kind",
-        ):
+        for name in ("components", "design", "statistic", "reduction", "layers", "_kind"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
                     f"Expected scores with the same {name.strip('_')} to merge, but got "
@@ -321,15 +314,14 @@ class NeuronScores:
                 )
         tallies = dict(self.tallies)
         for label, added in other.tallies.items():
-            held = tallies.get(label)
-            tallies[label] = (
-                {layer: held[layer] + tally for layer, tally in added.items()} if held else added
-            )
+            if held := tallies.get(label):
+                added = {layer: held[layer] + tally for layer, tally in added.items()}
+            tallies[label] = added
         return replace(self, tallies=tallies)
 
     @property
     def _kind(self) -> str:
-        """What must agree besides the settings for scores to add up."""
+        """What must agree, besides the settings, for scores to add up."""
         of_layers = next(iter(self.tallies.values()))
         tally = next(iter(of_layers.values()))
         shapes = ", ".join(str(tuple(t.score.mean.shape)) for t in of_layers.values())
@@ -347,13 +339,13 @@ class NeuronScores:
             "NeuronScores",
             f"{self.statistic} of {count(n_neurons, self.neurons)}",
             count(len(self.layers), "layer"),
-            f"{self.design}",
+            str(self.design),
             count(len(self.components), "component"),
             count(self.n_images, "image"),
         )
 
     def save(self, path: str | Path) -> None:
-        """Write everything to an ``.npz`` file of plain arrays, whole or not at all."""
+        """Write everything to an ``.npz`` file of plain arrays, completely or not at all."""
         _npz.save(path, self.to_arrays())
 
     @classmethod
@@ -361,22 +353,15 @@ class NeuronScores:
         """Read what `save` wrote, or a checkpoint of `score_neurons`.
 
         Raises:
-            ValueError: If the file is damaged, or something else.
+            ValueError: If the file is damaged or of another kind.
         """
         return cls.from_arrays(_npz.load(path, {"scores"}, "`NeuronScores.save`"), path)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything as arrays; what describes them is JSON in the array ``scores``."""
-        about = {
-            "components": self.components,
-            "design": self.design.to_dict(),
-            "statistic": self.statistic,
-            "reduction": self.reduction,
-            "layers": self.layers,
-            "classes": self._labels,
-            "neurons": self.neurons,
-            "layouts": self.layouts,
-        }
+        """Everything as arrays; the array ``scores`` describes them in JSON."""
+        about = {field.name: getattr(self, field.name) for field in fields(self)}
+        del about["tallies"]
+        about |= {"design": self.design.to_dict(), "layers": self.layers, "classes": self._labels}
         arrays = {"scores": np.array(json.dumps(about))}
         for number, layer in enumerate(self.layers):
             packed = pack([self.tallies[label][layer] for label in self._labels])
@@ -388,35 +373,26 @@ class NeuronScores:
         """The scores that `to_arrays` made arrays of.
 
         Raises:
-            ValueError: If they are damaged; the message names the source.
+            ValueError: If the arrays are damaged; the message names the source.
         """
         try:
-            return cls._from_arrays(arrays)
+            about = dict(json.loads(str(arrays["scores"])))
+            classes, layers = about.pop("classes"), about.pop("layers")
+            about["components"] = tuple(map(Component, about["components"]))
+            about["design"] = Design.from_dict(about["design"])
+            tallies: dict[int | None, dict[str, Tally]] = {label: {} for label in classes}
+            for number, layer in enumerate(layers):
+                prefix = f"{number}."
+                packed = {
+                    name.removeprefix(prefix): array
+                    for name, array in arrays.items()
+                    if name.startswith(prefix)
+                }
+                for label, tally in zip(classes, unpack(packed), strict=True):
+                    tallies[label][layer] = tally
+            return cls(**about, tallies=tallies)
         except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected arrays written by `NeuronScores.save`, but those of {source} are "
                 f"damaged ({error!r})"
             ) from None
-
-    @classmethod
-    def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NeuronScores:
-        about = json.loads(str(arrays["scores"]))
-        tallies: dict[int | None, dict[str, Tally]] = {label: {} for label in about["classes"]}
-        for number, layer in enumerate(about["layers"]):
-            prefix = f"{number}."
-            packed = {
-                name.removeprefix(prefix): array
-                for name, array in arrays.items()
-                if name.startswith(prefix)
-            }
-            for label, tally in zip(about["classes"], unpack(packed), strict=True):
-                tallies[label][layer] = tally
-        return cls(
-            components=tuple(map(Component, about["components"])),
-            design=Design.from_dict(about["design"]),
-            statistic=about["statistic"],
-            reduction=about["reduction"],
-            tallies=tallies,
-            neurons=about["neurons"],
-            layouts=about["layouts"],
-        )

@@ -1,8 +1,8 @@
 """Tests over images and against noise, for many filters at once.
 
-In a network without noise the spectrum of an image has no sampling error; what varies is the
-images. Their signed coefficients go to a t-test or to sign flips. With noise on the frames every
-line of every image can be tested against its neighbors.
+In a network without noise, the spectrum of an image has no sampling error; only the images vary.
+A t-test or sign flips test their signed coefficients. With noise on the frames, every line of every
+image can be tested against its neighbors.
 """
 
 from typing import Literal, get_args
@@ -14,24 +14,24 @@ from torch import Tensor
 Test = Literal["t", "sign_flip", "noise"]
 TESTS: tuple[Test, ...] = get_args(Test)
 
-# Critical values of the paper's SNR, an amplitude over the mean of two neighbors on each side, for
-# a single component of a single image: it exceeds them at these rates where there is but noise.
-# Exact to the digits given; the method reproduces Meigen & Bach (2000) for two neighbors.
+# Critical values of the paper's SNR (an amplitude over the mean of two neighbors on each side) for
+# a single component of a single image: pure noise exceeds them at these rates. They are exact to
+# the digits given; the method reproduces Meigen & Bach (2000) for two neighbors.
 SNR_THRESHOLDS = {0.05: 2.33, 0.01: 3.26, 0.001: 4.78}
 
 
 def t_test(mean: Tensor, variance: Tensor, n_images: int) -> Tensor:
-    r"""One-sample t-test, two-sided, of signed coefficients over images.
+    r"""Two-sided one-sample t-test of signed coefficients over images.
 
     .. math:: t = \bar x / \sqrt{s^2 / n} \sim t_{n - 1}
 
     Args:
         mean (Tensor): Mean coefficient over images, any shape.
-        variance (Tensor): Their unbiased variance, likewise.
+        variance (Tensor): Unbiased variance of the coefficients, same shape.
         n_images (int): Number of images.
 
     Returns:
-        Tensor: p-values, float64; 1 where all coefficients are zero, or there is but one image.
+        Tensor: p-values, float64; 1 if all coefficients are zero, or there is only one image.
 
     Examples::
 
@@ -44,26 +44,26 @@ def t_test(mean: Tensor, variance: Tensor, n_images: int) -> Tensor:
     if n_images < 2:
         return torch.ones_like(means)
     errors = (variance.double() / n_images).sqrt()
-    # Zero over zero has no t; it is no evidence.
+    # Zero over zero is no evidence.
     ratios = torch.where(means == 0, 0.0, means / errors)
     return _tensor(2 * stats.t.sf(ratios.abs().numpy(), n_images - 1))
 
 
 def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0) -> Tensor:
-    """Permutation test, two-sided, of signed coefficients over images.
+    """Two-sided permutation test of signed coefficients over images.
 
-    Under the null hypothesis a coefficient is as likely as its negative, so that flipping the signs
-    of images at random changes nothing. No normal distribution is assumed. SciPy's
-    ``permutation_test``; exact where all flips are no more than ``n_resamples``.
+    Under the null hypothesis, a coefficient is as likely as its negative, so flipping the signs of
+    images at random changes nothing. The test assumes no normal distribution. It uses SciPy's
+    ``permutation_test``, which is exact if there are at most ``n_resamples`` different flips.
 
     Args:
         coefficients (Tensor): Shape ``(images, ...)``.
-        n_resamples (int, optional): Random flips; p-values are at least 2 / (n + 1).
+        n_resamples (int, optional): Number of random flips; p-values are at least 2 / (n + 1).
             Default: 9999
-        seed (int, optional): Of the flips. Default: 0
+        seed (int, optional): Seed of the flips. Default: 0
 
     Returns:
-        Tensor: p-values, float64, shape ``(...)``; 1 where there is but one image.
+        Tensor: p-values, float64, shape ``(...)``; 1 if there is only one image.
 
     Examples::
 
@@ -88,18 +88,18 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
 
 
 def noise_surprise(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
-    r"""How unlikely noise alone makes a line, :math:`-\ln p`, by its power against its neighbors'.
+    r"""How unlikely a line is in noise alone, :math:`-\ln p`: its power against its neighbors'.
 
     .. math:: F = A^2 / \max(\overline{A^2_\text{neighbors}}, \text{floor}^2) \sim F_{2, 2K}, \quad
         -\ln p = K \ln(1 + F / K)
 
-    for K neighbors (Dobie and Wilson 1996). Rounding adds to lines and not to their neighbors;
-    with noise below its floor the test would find it.
+    for K neighbors (Dobie and Wilson 1996). Rounding errors add to lines but not to their
+    neighbors. Without the floor, the test would detect them if the noise is weaker.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
-        neighbors (Tensor): Those of its neighbors, shape ``(K, ...)``.
-        floor (Tensor): Amplitude that rounding alone can make, broadcastable to ``amplitude``.
+        neighbors (Tensor): Amplitudes of its neighbors, shape ``(K, ...)``.
+        floor (Tensor): Amplitude that rounding alone can produce, broadcastable to ``amplitude``.
 
     Returns:
         Tensor: float64, shape ``(...)``; 0 where all amplitudes are zero.
@@ -119,13 +119,13 @@ def noise_surprise(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tenso
 
 
 def fisher_test(mean_surprise: Tensor, n_images: int) -> Tensor:
-    r"""Combine the p-values of images to one (Fisher).
+    r"""Combine the p-values of images into one by Fisher's method.
 
     .. math:: -2 \sum_{i=1}^n \ln p_i \sim \chi^2_{2n}
 
     Args:
-        mean_surprise (Tensor): Mean of :math:`-\ln p` over images, as of `noise_surprise`.
-        n_images (int): Number of images, whose noise is independent.
+        mean_surprise (Tensor): Mean of :math:`-\ln p` over images, from `noise_surprise`.
+        n_images (int): Number of images, each with independent noise.
 
     Returns:
         Tensor: p-values, float64.
@@ -147,7 +147,7 @@ def benjamini_hochberg(p_values: Tensor) -> Tensor:
         p_values (Tensor): Any shape.
 
     Returns:
-        Tensor: Adjusted p-values, likewise.
+        Tensor: Adjusted p-values, same shape.
 
     Examples::
 

@@ -1,7 +1,5 @@
 """Score the neurons of a network over a data set."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +16,6 @@ from ..attr.arranged import Arranged, layers_read
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..attr.tunnel import FrequencyTunnel
 from ..design import ComponentSelection
-from ..model.channels import layout_of
 from ..model.layers import root_module
 from ..spectrum.plan import validate_statistic
 from ..spectrum.run import Pooling
@@ -27,7 +24,7 @@ from ..spectrum.tagged import TaggedSpectrum
 from .checkpoint import SCALARS, Checkpoint
 from .data import Batch, Data, Shard, device_of
 from .result import NeuronScores
-from .tally import Tally
+from .tally import Reading, Tally
 
 Method = FrequencyTaggingAttribution[Any, Any] | FrequencyTunnel
 # Arguments that change the speed and not the scores.
@@ -54,61 +51,64 @@ def score_neurons(
     show_progress: bool = True,
     **arguments: Any,
 ) -> NeuronScores:
-    """Which neurons answer the tags, over all images of a data set.
+    """Score how strongly each neuron responds to the tags, over all images of a data set.
 
     One sweep over the images reads any number of layers. Memory does not grow with the number of
-    images, and batches of any size give the same to rounding.
+    images, and the batch size changes the scores only by rounding.
 
-    Under an initialised ``torch.distributed`` (``torchrun``) the processes share the images of a
-    Dataset, process r of W taking items r, r + W, ..., and all return the scores over all images.
+    If ``torch.distributed`` is initialized (``torchrun``), the processes share the images of a
+    Dataset: process r of W takes items r, r + W, ... All of them return the scores over all images.
 
     Args:
-        attribution (FrequencyTaggingAttribution or FrequencyTunnel): What to score by, with its
-            layers.
-        data (Dataset or DataLoader): Of tensors or (input, label) pairs, such as torchvision's
-            ``ImageFolder``. Of a DataLoader, which brings batches of its own, each process is to
-            have its own share, as by a ``DistributedSampler``, and images are counted in the order
-            in which they come.
-        batch_size (int, optional): Images at a time, of a Dataset. Default: 32
-        num_workers (int, optional): Processes that load images, of a Dataset. Default: 0
+        attribution (FrequencyTaggingAttribution or FrequencyTunnel): The method to score with; its
+            layers are scored.
+        data (Dataset or DataLoader): Tensors or (input, label) pairs, such as torchvision's
+            ``ImageFolder``. A DataLoader keeps its own batches, and its images are numbered in the
+            order in which they come; with several processes, each needs a loader of its own share,
+            for example through a ``DistributedSampler``.
+        batch_size (int, optional): Images in a batch of a Dataset. Default: 32
+        num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         pooling (str or callable, optional): What a neuron is: ``"channel"``, the mean of each
-            channel over space, as the paper's filters; ``"neuron"``; or a function as in
-            `FrequencyTaggingAttribution.spectrum`. Default: ``"channel"``
+            channel over space, like the paper's filters; ``"neuron"``, a single one; or a function
+            as in `FrequencyTaggingAttribution.spectrum`. Default: ``"channel"``
         components (str or sequence, optional): What to read, as in
-            `FrequencyTaggingAttribution.attribute`. Default: ``"all"``, to order 4.
-        statistic (str, optional): Of every component, as there. Default: ``"amplitude"``
-        reduction (str, optional): Over components, to the score that ranks neurons.
-            Default: ``"mean"``
+            `FrequencyTaggingAttribution.attribute`. Default: ``"all"``, up to the order that the
+            design resolves (4 for the default design)
+        statistic (str, optional): The statistic of every component, as in
+            `FrequencyTaggingAttribution.attribute`. Default: ``"amplitude"``
+        reduction (str, optional): How it is combined over components into the score that ranks
+            neurons. Default: ``"mean"``
         by_class (bool, optional): Keep the images of each label apart. Default: False
-        labels_as (str, optional): Argument of the method that takes the labels, ``"target"`` or
-            ``"additional_forward_args"``: for a `FrequencyTunnel`. Default: None
-        n_top_images (int, optional): How many of the images that drive each neuron most to
+        labels_as (str, optional): For a `FrequencyTunnel`, the argument of the method that takes
+            the labels, ``"target"`` or ``"additional_forward_args"``. Default: None
+        n_top_images (int, optional): For each neuron, how many of the images that drive it most to
             remember. Default: 9
         keep_coefficients (bool, optional): Keep the coefficients of every image, for sign-flip
-            tests: the one case in which memory grows. Default: False
-        checkpoint (str or Path, optional): File in which to save the scores so far, and from which
-            to go on if it exists. Finished scores stay in it; after an error or an interrupt it
-            holds all images scored until then. The data have to come in the same order again.
-            Compared are all arguments, the layers and the weights and buffers of the model, and
-            length, order and first item of the data. Not noticed are changed code, attributes and
-            hooks of the model (so `ablated`), and changes in later items: for these there is
-            ``checkpoint_key``. Process r > 0 adds ``.r`` to the name. Default: None
-        checkpoint_key (str, optional): Any text of yours; a checkpoint with another one is refused.
+            tests. Only then does memory grow with the number of images. Default: False
+        checkpoint (str or Path, optional): File in which to save the scores so far; if it exists,
+            the sweep resumes from it. Finished scores stay in it. After an error or an interrupt,
+            it holds all images scored until then. The data must come in the same order again.
+            All arguments, the layers, the weights and buffers of the model, and the length, order
+            and first item of the data are compared. Changed code, attributes or hooks of the model
+            (such as filters silenced by `ablated`) and changed later items go unnoticed; use
+            ``checkpoint_key`` for those. Process r > 0 adds ``.r`` to the name. Default: None
+        checkpoint_key (str, optional): Any text; a checkpoint with a different key is refused.
             Default: ``""``
         checkpoint_every (int, optional): Batches between two saves. Default: 10
         show_progress (bool, optional): Progress bar over images. Default: True
         **arguments (Any, optional): Further arguments of the method's ``spectrum``:
             ``baselines`` (``tag_baselines`` of a tunnel), ``design``, ``max_order``,
-            ``noise_std``, ``internal_batch_size``, ... They hold for all images.
+            ``noise_std``, ``internal_batch_size``, ... They are the same for all images.
 
     Returns:
         NeuronScores: On the CPU.
 
     Raises:
-        ValueError: If the data are empty or lack labels that are asked for, or images hold what
-            cannot be scored; or the checkpoint is damaged or of other work, and is left as it is.
+        ValueError: If the data are empty, lack labels that are needed, or hold images that cannot
+            be scored; or if the checkpoint is damaged or belongs to another run (it is not
+            changed).
         OSError: If the checkpoint cannot be written, before anything runs.
-        TypeError: If an argument is of the wrong kind.
+        TypeError: If an argument is of the wrong type.
 
     Examples::
 
@@ -127,24 +127,17 @@ def score_neurons(
     checkpoint_every = integer(checkpoint_every, "checkpoint_every")
     _validate_arguments(attribution, arguments)
     arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
+    reading = Reading(components, statistic, reduction, n_top_images, keep_coefficients)
     sweep = _Sweep(
-        attribution,
-        layers_read(attribution)[0],
-        arguments,
-        statistic,
-        reduction,
-        by_class,
-        labels_as,
-        n_top_images,
-        keep_coefficients,
+        attribution, layers_read(attribution)[0], arguments, reading, by_class, labels_as
     )
     shard = Shard.of_this_process(data)
     file = None
     if checkpoint is not None:
-        file = Checkpoint.of(
-            checkpoint, shard, {**sweep.settings(), "checkpoint_key": checkpoint_key}
-        )
-    scores, n_done = file.load() if file else (None, 0)
+        settings = sweep.settings() | {"checkpoint_key": checkpoint_key}
+        file = Checkpoint.of(checkpoint, shard, settings)
+    scores = file.load() if file else None
+    n_done = scores.n_images if scores else 0
     device = device_of(root_module(attribution.forward_func))
     with tqdm(
         desc=attribution.get_name(),
@@ -154,8 +147,62 @@ def score_neurons(
         disable=not show_progress or shard.rank > 0,
     ) as bar:
         batches = shard.batches(batch_size, num_workers, device, n_done)
-        scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, n_done, bar)
-    return _joined_over_processes(scores)
+        scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, bar)
+    return _joined_over_processes(scores, shard.n_processes)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """How to turn a batch into scores."""
+
+    attribution: Method
+    names: list[str]
+    arguments: dict[str, Any]
+    reading: Reading
+    by_class: bool
+    labels_as: str | None
+
+    def scores_of(self, batch: Batch, images: Tensor) -> NeuronScores:
+        """The scores of a batch, given the indices of its images."""
+        arguments = dict(self.arguments)
+        if self.labels_as is not None:
+            arguments[self.labels_as] = batch.required_labels("`labels_as`")
+        spectra = _by_name(self.names, self.attribution.spectrum(batch.inputs, **arguments))
+        first = next(iter(spectra.values()))
+        members: dict[int | None, Tensor | slice] = {None: slice(None)}
+        if self.by_class:
+            labels = batch.required_classes("`by_class`").cpu()
+            members = {
+                int(label): (labels == label).nonzero().flatten() for label in torch.unique(labels)
+            }
+        return NeuronScores(
+            components=first.components,
+            design=first.design,
+            statistic=self.reading.statistic,
+            reduction=self.reading.reduction,
+            tallies={
+                label: {
+                    name: Tally.of(spectrum[rows], images[rows], self.reading)
+                    for name, spectrum in spectra.items()
+                }
+                for label, rows in members.items()
+            },
+            neurons=first.neurons,
+            layouts={name: spectrum.layout for name, spectrum in spectra.items()},
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that a checkpoint of this sweep must agree with."""
+        root = root_module(self.attribution.forward_func)
+        return {
+            "method": _description(self.attribution),
+            "model": self.attribution.forward_func if root is None else root,
+            "layers": self.names,
+            "by_class": self.by_class,
+            "labels_as": self.labels_as,
+            **vars(self.reading),
+            **{name: value for name, value in self.arguments.items() if name not in PASS_SIZES},
+        }
 
 
 def _continued(
@@ -165,36 +212,32 @@ def _continued(
     file: Checkpoint | None,
     checkpoint_every: int,
     scores: NeuronScores | None,
-    n_done: int,
-    bar: tqdm[Any],
+    bar: "tqdm[Any]",
 ) -> NeuronScores | None:
     """The scores so far, joined by those of the batches that are left."""
-    n_saved = n_done
+    saved = scores
     try:
         for number, batch in enumerate(batches, 1):
             if file and number == 1:
                 file.validate_folder()
-            images = shard.indices(n_done, len(batch))
+            images = shard.indices(scores.n_images if scores else 0, len(batch))
             _refuse_bad_values(batch, images)
             found = sweep.scores_of(batch, images)
-            joined = found if scores is None else scores.joined(found)
-            # Both at once, whenever an interrupt comes.
-            scores, n_done = joined, n_done + len(batch)
+            scores = scores.joined(found) if scores else found
             if file and number % checkpoint_every == 0:
-                file.save(scores, n_done)
-                n_saved = n_done
+                file.save(scores)
+                saved = scores
             bar.update(len(batch))
     finally:
-        # What was scored before an interruption or a bad image is not lost.
-        if file and scores and n_done > n_saved:
-            file.save(scores, n_done)
+        # After an interrupt or a bad image, keep what was scored before.
+        if file and scores and scores is not saved:
+            file.save(scores)
     return scores
 
 
 def _refuse_bad_values(batch: Batch, images: Tensor) -> None:
-    """Name the images that hold no numbers, which nobody finds among many otherwise."""
-    inputs = batch.inputs if isinstance(batch.inputs, tuple) else (batch.inputs,)
-    finite = [tensor.isfinite().reshape(len(batch), -1).all(1).cpu() for tensor in inputs]
+    """Name the images with NaN or infinity, which are hard to find among many."""
+    finite = [tensor.isfinite().reshape(len(batch), -1).all(1).cpu() for tensor in batch.tensors]
     fine = torch.stack(finite).all(0)
     if not fine.all():
         raise ValueError(
@@ -203,83 +246,8 @@ def _refuse_bad_values(batch: Batch, images: Tensor) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    """How a batch becomes scores."""
-
-    attribution: Method
-    names: list[str]
-    arguments: dict[str, Any]
-    statistic: Statistic
-    reduction: Reduction
-    by_class: bool
-    labels_as: str | None
-    n_top_images: int
-    keep_coefficients: bool
-
-    def scores_of(self, batch: Batch, images: Tensor) -> NeuronScores:
-        """The scores of a batch, whose images have some indices."""
-        arguments = dict(self.arguments)
-        if self.labels_as is not None:
-            arguments[self.labels_as] = batch.required_labels("`labels_as`")
-        spectra = _by_name(self.names, self.attribution.spectrum(batch.inputs, **arguments))
-        first = next(iter(spectra.values()))
-        members: dict[int | None, Tensor] = {None: torch.arange(len(images))}
-        if self.by_class:
-            labels = batch.required_classes("`by_class`").cpu()
-            members = {
-                int(label): (labels == label).nonzero().flatten()
-                for label in sorted(set(labels.tolist()))
-            }
-
-        def tally(spectrum: TaggedSpectrum, rows: Tensor) -> Tally:
-            return Tally.of(
-                spectrum if len(rows) == len(spectrum) else spectrum[rows.to(spectrum.mean.device)],
-                images[rows],
-                self.arguments["components"],
-                self.statistic,
-                self.reduction,
-                self.n_top_images,
-                self.keep_coefficients,
-            )
-
-        return NeuronScores(
-            components=first.components,
-            design=first.design,
-            statistic=self.statistic,
-            reduction=self.reduction,
-            tallies={
-                label: {name: tally(spectrum, rows) for name, spectrum in spectra.items()}
-                for label, rows in members.items()
-            },
-            neurons=first.neurons,
-            layouts={
-                name: layout_of(spectrum.mean.dim(), spectrum.channel_dim)
-                if spectrum.neurons == "neuron"
-                else None
-                for name, spectrum in spectra.items()
-            },
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """What a checkpoint of this sweep has to agree with."""
-        root = root_module(self.attribution.forward_func)
-        return {
-            "method": _description(self.attribution),
-            "model": self.attribution.forward_func if root is None else root,
-            "layers": self.names,
-            "statistic": self.statistic,
-            "reduction": self.reduction,
-            "by_class": self.by_class,
-            "labels_as": self.labels_as,
-            "n_top_images": self.n_top_images,
-            "keep_coefficients": self.keep_coefficients,
-            **{name: value for name, value in self.arguments.items() if name not in PASS_SIZES},
-        }
-
-
 def _description(method: Any) -> list[Any]:
-    """Type and plain options of a method and of those that it wraps."""
+    """Type and plain options of a method and of the methods that it wraps."""
     options = {name: value for name, value in vars(method).items() if isinstance(value, SCALARS)}
     options.pop("layer", None)
     inner = getattr(method, "attribution_method", None)
@@ -287,20 +255,20 @@ def _description(method: Any) -> list[Any]:
 
 
 def _validate_arguments(attribution: Method, arguments: dict[str, Any]) -> None:
-    """Refuse what the method's ``spectrum`` does not take, before anything runs.
+    """Refuse arguments that the method's ``spectrum`` does not take, before anything runs.
 
     Raises:
-        TypeError: If the method is another one, or an argument is unknown or not for scores.
+        TypeError: If the method is not one of tagging, or an argument is unknown or not for scores.
     """
     if not isinstance(attribution, (FrequencyTaggingAttribution, FrequencyTunnel)):
         raise TypeError(
             "Expected `attribution` to be a FrequencyTaggingAttribution or a FrequencyTunnel, but "
-            f"got {type(attribution).__name__}; any method of Captum goes into a FrequencyTunnel"
+            f"got {type(attribution).__name__}; wrap other methods of Captum in a FrequencyTunnel"
         )
     if "estimate_error" in arguments:
         raise TypeError(
-            "Expected no `estimate_error`, since scores hold no errors, but got one; "
-            "`attribution.spectrum` estimates those of some images"
+            "Expected no `estimate_error`, since scores hold no errors, but got one; estimate the "
+            "errors of some images with `attribution.spectrum`"
         )
     known = [*inspect.signature(attribution.spectrum).parameters]
     if isinstance(attribution, FrequencyTunnel):
@@ -313,7 +281,7 @@ def _validate_arguments(attribution: Method, arguments: dict[str, Any]) -> None:
 
 
 def _by_name(names: list[str], result: Arranged[TaggedSpectrum]) -> dict[str, TaggedSpectrum]:
-    """Spectra under the names of their layers, numbered where a layer has several tensors."""
+    """Spectra under the names of their layers, with a number if a layer has several tensors."""
     named = {}
     for name, item in zip(names, result if isinstance(result, list) else [result], strict=True):
         tensors = item if isinstance(item, tuple) else (item,)
@@ -322,11 +290,10 @@ def _by_name(names: list[str], result: Arranged[TaggedSpectrum]) -> dict[str, Ta
     return named
 
 
-def _joined_over_processes(scores: NeuronScores | None) -> NeuronScores:
-    """The scores over what all processes saw, the same in each of them."""
-    parts = [scores]
-    if distributed.is_available() and distributed.is_initialized():
-        parts *= distributed.get_world_size()
+def _joined_over_processes(scores: NeuronScores | None, n_processes: int) -> NeuronScores:
+    """The scores over the images of all processes, the same in each process."""
+    parts = [scores] * n_processes
+    if n_processes > 1:
         distributed.all_gather_object(parts, scores)
     held = [part for part in parts if part is not None]
     if not held:

@@ -1,6 +1,7 @@
-"""The response to contrast: what a spectrum says once it is summed up again."""
+"""The response to contrast: the components of a spectrum, summed up again."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
@@ -17,15 +18,16 @@ def response_surface(
     parts: Sequence[int],
     phases: NDArray[np.float64],
 ) -> Tensor:
-    r"""Sum the components of some parts up to a function of their contrasts.
+    r"""Sum the components of some parts to a function of their contrasts.
 
-    A component with :math:`q` parts has :math:`2^{q - 1}` equal lines, its sums and differences; as
-    many of them as are given stand for all.
+    A component with :math:`q` parts has :math:`2^{q - 1}` equal lines, its sums and differences;
+    the mean of those that are given stands for each of them.
 
     Args:
         mean (Tensor): Mean response, shape ``(N, *neuron)``.
-        coefficients (mapping): Signed coefficient of each component, likewise; at least one.
-        parts (sequence of int): The parts that vary, which are all that the components have.
+        coefficients (mapping): Signed coefficient of each component, in the same shape; at least
+            one.
+        parts (sequence of int): The parts that vary. The components have no others.
         phases (Array): Phase in radians of every contrast.
 
     Returns:
@@ -39,13 +41,10 @@ def response_surface(
     """
     same: dict[tuple[int, ...], list[Tensor]] = {}
     for component, coefficient in coefficients.items():
-        same.setdefault(tuple(map(abs, component)), []).append(coefficient)
+        same.setdefault(_multiples(component), []).append(coefficient)
     surface = mean.expand(*[len(phases)] * len(parts), *mean.shape).clone()
     for multiples, equal in same.items():
-        shape = np.ones([1] * len(parts))
-        for axis, part in enumerate(parts):
-            wave = np.cos(multiples[part] * phases)
-            shape = shape * wave.reshape([-1 if a == axis else 1 for a in range(len(parts))])
+        shape = reduce(np.multiply.outer, [np.cos(multiples[part] * phases) for part in parts])
         n_lines = 2 ** (sum(map(bool, multiples)) - 1)
         strength = n_lines * torch.stack(equal).mean(dim=0)
         surface += torch.tensordot(torch.from_numpy(shape).to(mean), strength, dims=0)
@@ -53,7 +52,7 @@ def response_surface(
 
 
 def without_shared_lines(components: Sequence[Component], design: Design) -> list[Component]:
-    """Components, without those on the line of the mean or of one of lower order.
+    """The components that share no line with the mean or with a component of lower order.
 
     Examples::
 
@@ -63,10 +62,11 @@ def without_shared_lines(components: Sequence[Component], design: Design) -> lis
     """
     first: dict[Line, tuple[int, ...]] = {}
     for component in sorted(components, key=lambda c: c.order):
-        first.setdefault(design.line(component), tuple(map(abs, component)))
-    return [
-        component
-        for component in components
-        if design.power_share(component)
-        and first[design.line(component)] == tuple(map(abs, component))
-    ]
+        first.setdefault(design.line(component), _multiples(component))
+    alone = [c for c in components if first[design.line(c)] == _multiples(c)]
+    return [component for component in alone if design.power_share(component)]
+
+
+def _multiples(component: Component) -> tuple[int, ...]:
+    """How often each part enters, whatever the sign."""
+    return tuple(map(abs, component))

@@ -1,4 +1,4 @@
-"""What a spectrum needs to be computed: the frames to run and the lines to sum."""
+"""What it takes to compute a spectrum: the frames to run and the lines to sum."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class SpectrumPlan:
         design (Design): The stimulus.
         components (tuple[Component, ...]): The lines wanted.
         n_neighbors (int, optional): Noise bins on each side; 0 for none. Default: 0
-        distinct (bool, optional): Whether equal frames are run once: so in a deterministic network,
-            not where noise makes every frame different. Default: True
+        distinct (bool, optional): Whether equal frames run only once, as is right unless noise
+            makes every frame different. Default: True
         with_error (bool, optional): Whether the frames of the design's replicate run as well.
             Default: False
     """
@@ -49,13 +49,13 @@ class SpectrumPlan:
         noise_std: float,
         estimate_error: bool = False,
     ) -> SpectrumPlan:
-        """The plan for what the user asked for; warns of components that collide.
+        """The plan for what the user asked for; warns if components collide.
 
-        Without noise equal frames are shown once, and all that neighbors of a line could hold is
-        components of higher order: there are none to compute, unless the design leaks.
+        Without noise, equal frames are shown only once, and the neighbors of a line could hold only
+        components of higher order. They are not computed then, unless the design leaks.
 
         Args:
-            design: Default: the paper's.
+            design: The stimulus. None: the paper's
             components, max_order: As in `Design.components`.
             n_neighbors: Noise bins on each side, if there is noise.
             noise_std: Standard deviation of the noise on the frames.
@@ -63,7 +63,8 @@ class SpectrumPlan:
 
         Raises:
             ValueError, TypeError: If the components do not fit the design, ``noise_std`` is
-                negative or not finite, or noise comes with a grid or an estimate of the error.
+                negative or not finite, or noise is combined with a grid or an estimate of the
+                error.
         """
         design = chosen_design(design)
         wanted = design.components(components, max_order)
@@ -71,20 +72,15 @@ class SpectrumPlan:
         if not 0 <= noise_std < math.inf:
             raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
         if noise_std and not design.in_time:
-            raise ValueError(
-                f"Expected a design in time for `noise_std`, but got a {design}, which has no "
-                "lines besides its components to measure noise at; take `TaggingDesign()`, or "
-                "`choose_design` with kind='time'"
-            )
+            raise _without_time(design, "`noise_std`", "`choose_design` with kind='time'")
         if noise_std and estimate_error:
             raise ValueError(
-                "Expected `estimate_error` without `noise_std`, since it would take noise for "
-                "error; what noise does shows in the neighbors, as in the SNR"
+                "Expected `estimate_error` without `noise_std`, but got both, and noise would "
+                "count as error; read the effect of noise from the neighbors, as the SNR does"
             )
-        neighbors_hold = noise_std > 0 or design.leaks
-        return cls(
-            design, wanted, n_neighbors if neighbors_hold else 0, not noise_std, estimate_error
-        )
+        if not (noise_std or design.leaks):
+            n_neighbors = 0
+        return cls(design, wanted, n_neighbors, not noise_std, estimate_error)
 
     @cached_property
     def contrasts(self) -> NDArray[np.float64]:
@@ -93,16 +89,14 @@ class SpectrumPlan:
 
     @cached_property
     def neighbor_bins(self) -> tuple[int, ...]:
-        """Neighbors of all components."""
-        nearby = (
-            neighbors_of(component, self.components, self.design, self.n_neighbors)
-            for component in self.components
-        )
-        return tuple(sorted({line for lines in nearby for line in lines}))
+        """Neighbors of all components, without duplicates."""
+        wanted = self.components
+        lists = [neighbors_of(c, wanted, self.design, self.n_neighbors) for c in wanted]
+        return tuple(sorted({line for lines in lists for line in lines}))
 
     @cached_property
     def _lines(self) -> tuple[Line, ...]:
-        """All lines of the design, each once."""
+        """All lines to read, without duplicates."""
         of_components = map(self.design.line, self.components)
         return tuple(dict.fromkeys([*of_components, *self.neighbor_bins]))
 
@@ -121,15 +115,12 @@ class SpectrumPlan:
         weights = self.design.line_weights(self._lines)
         shares = np.full(len(contrasts), 1 / len(contrasts))
         if self.with_error:
-            replicate = self._replicate[0]
+            # Each design's lines are read from its own frames, and the mean from the first's.
+            replicate, _ = self._replicate
             contrasts = np.concatenate([contrasts, replicate.contrasts])
             others = replicate.line_weights(self._replicate_lines)
-            weights = np.block(
-                [
-                    [weights, np.zeros((len(weights), others.shape[1]))],
-                    [np.zeros((len(others), weights.shape[1])), others],
-                ]
-            )
+            weights = np.pad(weights, [(0, size) for size in others.shape])
+            weights[-len(others) :, len(shares) :] = others
             shares = np.pad(shares, (0, len(replicate.contrasts)))
         weights = np.concatenate([weights, shares[None]])
         if self.distinct:
@@ -137,19 +128,19 @@ class SpectrumPlan:
         return contrasts, weights[:-1], weights[-1].real
 
     def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
-        """Sums for one recorded tensor, of which a frame ``(N, *neuron)`` is at hand."""
+        """Sums for one recorded tensor, given its reference frame ``(N, *neuron)``."""
         _, weights, shares = self._frames
         return FourierSums(weights, shares, reference, eps)
 
     def separate(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Sort Fourier sums by what they are.
+        """Separate the Fourier sums of components, of neighbors and of the replicate.
 
         Args:
-            sums (Tensor): As of `new_sums`, shape ``(lines, N, *neuron)``.
+            sums (Tensor): The lines of `new_sums`, shape ``(lines, N, *neuron)``.
 
         Returns:
-            tuple: The lines of the components; those of the neighbors; and what aliases are
-            estimated to add to the former, if that was asked for.
+            tuple: The lines of the components; those of the neighbors; and an estimate of what
+            aliases add to the lines of the components, None without ``with_error``.
         """
         rows = {line: row for row, line in enumerate(self._lines)}
         lines = sums[[rows[self.design.line(component)] for component in self.components]]
@@ -160,7 +151,7 @@ class SpectrumPlan:
         other_rows = {line: len(rows) + row for row, line in enumerate(self._replicate_lines)}
         deviations = torch.empty_like(lines)
         for row, component in enumerate(self.components):
-            # In cosine phase the lines of both designs are the same but for aliases.
+            # In cosine phase, the lines of both designs differ only by aliases.
             ratio = other.scale(component) / self.design.scale(component)
             line = sums[other_rows[other.line(component)]] * other.turn(component) * ratio
             deviations[row] = (lines[row] * self.design.turn(component) - line) / excess
@@ -171,7 +162,7 @@ def chosen_design(design: Design | None) -> Design:
     """The user's design, or the paper's.
 
     Raises:
-        TypeError: If it is no design.
+        TypeError: If it is not a design.
     """
     if design is None:
         return TaggingDesign()
@@ -189,31 +180,34 @@ def neighbors_of(
     design: Design,
     n_neighbors: int,
 ) -> tuple[int, ...]:
-    """Noise bins of a component, free of all others that are read and of those to order 4."""
+    """Noise bins of a component: they hold no component that is read or of order 4 or less."""
     if not n_neighbors:
         return ()
     return design.neighbors(component, n_neighbors, max(4, *(c.order for c in components)))
 
 
 def validate_statistic(statistic: Statistic, design: Design | None) -> None:
-    """Refuse statistics that compare lines with their neighbors where there are none.
+    """Refuse a statistic that compares lines with their neighbors if the design has none.
 
-    The SNR is not among them: without noise its denominator is the rounding floor.
+    The SNR is never refused: without noise, its denominator is the rounding floor.
 
     Raises:
-        ValueError: If the design is not one in time.
+        ValueError: If the statistic needs a design in time, and this one is not.
     """
     design = chosen_design(design)
     if STATISTICS[statistic].needs_neighbors and not design.in_time:
-        raise ValueError(
-            f"Expected a design in time for statistic={statistic!r}, but got a {design}, which has "
-            "no neighboring lines to compare a component with; take 'snr' or 'amplitude', or "
-            "`TaggingDesign()`"
-        )
+        raise _without_time(design, f"statistic={statistic!r}", "statistic='snr'")
+
+
+def _without_time(design: Design, purpose: str, remedy: str) -> ValueError:
+    return ValueError(
+        f"Expected a design in time for {purpose}, but got a {design}, whose components have no "
+        f"neighboring lines to measure noise at; take `TaggingDesign()` or {remedy}"
+    )
 
 
 def warn_of_collisions(design: Design, components: Sequence[Component]) -> None:
-    """Warn once if components share lines with others of no higher order, naming both."""
+    """Warn once if components share lines with others of the same or a lower order."""
     collisions = design.collisions(components)
     if not collisions:
         return
@@ -225,8 +219,8 @@ def warn_of_collisions(design: Design, components: Sequence[Component]) -> None:
         shown.append(f"{design.label(component)} with {partner}")
     more = f" and {len(collisions) - 3} more" if len(collisions) > 3 else ""
     warn_user(
-        f"Components share a line with another of no higher order and cannot be told apart: "
-        f"{', '.join(shown)}{more}. The design is collision-free to order "
-        f"{design.collision_free_order}: ask for components to that `max_order`, or make a design "
-        "for a higher one with `choose_design`"
+        "Components share a line with another of the same or a lower order and cannot be separated "
+        f"from it: {', '.join(shown)}{more}. The design is collision-free to order "
+        f"{design.collision_free_order}; lower `max_order` to that, or make a design for a higher "
+        "order with `choose_design`"
     )

@@ -1,12 +1,12 @@
-"""Show the frames of a plan to a network, and sum what it answers as it answers."""
+"""Show the frames of a plan to a network, and sum its response as they run."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ from .tagged import NeuronKind, TaggedSpectrum
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
 
 
-# glibc gives larger blocks back to the system at once, and faulting them in again for every pass
-# makes a ResNet-18 slower by 12 to 33 % (`benchmarks/speed.py`, all frames in one pass).
+# glibc returns larger blocks to the system at once. Faulting them in again for every pass makes a
+# ResNet-18 slower by 12 to 33 % (`benchmarks/speed.py`, all frames in one pass).
 CPU_BYTES = 32 * 2**20
 # Inputs, outputs, shortcuts and workspace, all as large as the largest activation.
 LIVE_ACTIVATIONS = 8
@@ -46,17 +46,24 @@ class PassSize:
     def within(
         cls, n_examples: int, n_frames: int | None, max_rows: int | None, name: str
     ) -> PassSize:
-        """The largest pass of at most ``n_frames`` frames, and ``max_rows`` rows where given.
+        """The largest pass of at most ``n_frames`` frames, and ``max_rows`` rows if given.
+
+        Args:
+            n_examples: Size of the batch.
+            n_frames: Most frames. None: no limit
+            max_rows: Most frames times examples. None: no limit
+            name: What the user calls ``n_frames``.
 
         Raises:
-            ValueError: If a number, ``name`` being that of ``n_frames``, is not a positive integer.
+            ValueError: If ``n_frames`` or ``max_rows`` is not positive.
+            TypeError: If either is not an integer.
         """
-        n_frames = None if n_frames is None else integer(n_frames, name)
-        max_rows = None if max_rows is None else integer(max_rows, "internal_batch_size")
+        frames = sys.maxsize if n_frames is None else integer(n_frames, name)
         if max_rows is None:
-            return cls(n_frames or sys.maxsize, n_examples)
-        examples = min(max_rows, n_examples)
-        return cls(min(n_frames or sys.maxsize, max_rows // examples), examples)
+            return cls(frames, n_examples)
+        rows = integer(max_rows, "internal_batch_size")
+        examples = min(rows, n_examples)
+        return cls(min(frames, rows // examples), examples)
 
 
 def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
@@ -73,7 +80,7 @@ def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        # What PyTorch holds in reserve is free to it.
+        # PyTorch can also use the memory that it holds in reserve.
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return max(1, free // (LIVE_ACTIVATIONS * bytes_per_frame))
     return max(1, CPU_BYTES // bytes_per_frame)
@@ -81,17 +88,18 @@ def frames_that_fit(bytes_per_frame: int, device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class Source:
-    """What runs the network, and knows what it recorded.
+    """What runs the network and records from it.
 
     Args:
-        record: Runs rows of the batch, of which it takes the frames (one tensor per input; all
-            examples of the first frame, then of the second) and their number, and hands to a
-            receiver what it recorded, under an index.
-        kind: What is recorded, as the activations of a layer.
+        record: Runs one pass. It takes the rows of the batch, their frames (one tensor per input;
+            all examples of the first frame, then of the second), the number of frames, and a
+            receiver, to which it passes what it recorded from each layer with the layer's index.
+        kind: What is recorded, such as the activations of a layer.
         names: Names of the layers, by index.
         modules: The layers themselves; None for inputs.
-        dims: Where channels lie, as the network's modules say once the first frame ran.
-        fit: Frames that suit the memory, asked after the first. Default: those of the pass size
+        dims: Where channels lie, known once the first frame has run.
+        fit: Frames that suit the memory; called after the first frame. Default: those of the pass
+            size
     """
 
     record: Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
@@ -115,8 +123,8 @@ def stream_spectra(
 ) -> list[tuple[TaggedSpectrum, ...]]:
     """Show all frames of a plan to a network, block by block of the examples, and sum.
 
-    A block's frames run in passes whose sums accumulate, so that memory holds one pass and one set
-    of sums for each batch; no recording outlives its pass.
+    A block's frames run in passes whose sums accumulate. Memory holds one pass, and one set of
+    sums for each block; no recording outlives its pass.
 
     Args:
         plan: Frames to show and lines to sum.
@@ -125,108 +133,103 @@ def stream_spectra(
         size: Frames and examples in a pass.
         pooling: As in `FrequencyTaggingAttribution.spectrum`. Default: None
         noise_std: Standard deviation of noise on the frames. Default: 0.0
-        seed: Of that noise. Default: 0
-        title: Of a progress bar. Default: none is shown
+        seed: Seed of the noise. Default: 0
+        title: Title of the progress bar. Default: None, no bar
 
     Returns:
-        list[tuple[TaggedSpectrum, ...]]: For each index, a spectrum per tensor.
+        list[tuple[TaggedSpectrum, ...]]: For each layer, a spectrum per tensor.
 
     Raises:
-        ValueError: If what was recorded is not finite, or has no channels to pool.
+        ValueError: If the pooling is neither None, ``"channel"`` nor a function or loses the
+            batch, or what was recorded is not finite or has no channels to pool.
     """
-    pool = _Pool(pooling, source)
+    if not (pooling is None or callable(pooling) or pooling == "channel"):
+        raise ValueError(
+            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+        )
+    layers = [_LayerSums(plan, source, index, pooling) for index in range(len(source.names))]
+
+    def receive(start: int, n_examples: int, index: int, tensors: tuple[Tensor, ...]) -> None:
+        layers[index].add(start, n_examples, tensors)
+
     n_rows = stimulus.n_examples * len(plan.contrasts)
-    blocks = []
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, size.examples):
             rows = slice(first, first + size.examples)
             block = stimulus.examples(rows)
             noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
-            show = partial(source.record, rows)
-            sums = _stream_block(plan, block, show, size.frames, source.fit, pool, noise, bar)
-            blocks.append(sums)
-    spectra = []
-    for index, of_blocks in enumerate(zip(*blocks, strict=True)):
-        if not all(sums.is_finite for block in of_blocks for sums in block):
-            raise ValueError(
-                f"Expected the {source.kind} {source.names[index]!r} to be finite, but got NaN or "
-                "infinity; find the operation that makes them and read before it"
-            )
-        spectra.append(
-            tuple(
-                TaggedSpectrum.from_sums(
-                    plan,
-                    sums,
-                    layer=source.names[index],
-                    neurons=pool.neurons,
-                    channel_dim=channel_dim,
-                )
-                for sums, channel_dim in zip(
-                    zip(*of_blocks, strict=True), pool.channel_dims[index], strict=True
-                )
-            )
-        )
-    return spectra
+            for start, stop in _passes(len(plan.contrasts), size.frames, source.fit):
+                frames = block.frames(plan.contrasts[start:stop])
+                if noise:
+                    noise.add_to(frames)
+                to_layers = partial(receive, start, block.n_examples)
+                source.record(rows, frames, stop - start, to_layers)
+                bar.update(len(frames[0]))
+    return [layer.spectra() for layer in layers if layer.blocks]
 
 
-def _stream_block(
-    plan: SpectrumPlan,
-    stimulus: Stimulus,
-    show: Callable[[tuple[Tensor, ...], int, Receiver], None],
-    frames_per_pass: int,
-    fit: Callable[[], int] | None,
-    pool: _Pool,
-    noise: FrameNoise | None,
-    bar: tqdm[Any],
-) -> list[list[FourierSums]]:
-    """Sums over all frames of one block of examples, for each recorded tensor.
+def _passes(
+    n_frames: int, frames_per_pass: int, fit: Callable[[], int] | None
+) -> Iterator[tuple[int, int]]:
+    """The frames of each pass, as start and stop.
 
-    The first frame runs alone: it is the reference of the sums, and the one complete forward of a
-    recorder that stops early.
+    The first frame runs alone: it is the reference of the sums, and the one complete forward pass
+    of a recorder that stops early.
     """
-    contrasts = plan.contrasts
-    sums: dict[int, list[FourierSums]] = {}
-
-    def add(start: int, n_frames: int, index: int, tensors: tuple[Tensor, ...]) -> None:
-        pooled = pool(index, tensors)
-        shape = (n_frames, stimulus.n_examples)
-        by_frame = [torch.unflatten(tensor, 0, shape) for tensor in pooled]
-        if index not in sums:
-            sums[index] = [
-                plan.new_sums(frames[0], torch.finfo(tensor.dtype).eps)
-                for frames, tensor in zip(by_frame, tensors, strict=True)
-            ]
-        for tensor_sums, frames in zip(sums[index], by_frame, strict=True):
-            tensor_sums.add(start, frames)
-
-    start, stop = 0, 1
-    while start < len(contrasts):
-        frames = stimulus.frames(contrasts[start:stop])
-        if noise:
-            noise.add_to(frames)
-        show(frames, stop - start, partial(add, start, stop - start))
-        bar.update(len(frames[0]))
-        if start == 0 and fit:
-            frames_per_pass = min(frames_per_pass, fit())
-        start, stop = stop, min(stop + frames_per_pass, len(contrasts))
-    return [tensor_sums for _, tensor_sums in sorted(sums.items())]
+    yield 0, 1
+    if fit:
+        frames_per_pass = min(frames_per_pass, fit())
+    for start in range(1, n_frames, frames_per_pass):
+        yield start, min(start + frames_per_pass, n_frames)
 
 
-class _Pool:
-    """What becomes of recorded tensors before they are summed, and where their channels lie.
+@dataclass
+class _LayerSums:
+    """Sums of a layer's tensors, pooled first, for each block of examples."""
 
-    Raises:
-        ValueError: If the pooling is neither None, ``"channel"`` nor a function.
-    """
+    plan: SpectrumPlan
+    source: Source
+    index: int
+    pooling: Pooling
+    blocks: list[list[FourierSums]] = field(default_factory=list)
+    channel_dims: list[int | None] = field(default_factory=list)
 
-    def __init__(self, pooling: Pooling, source: Source) -> None:
-        if not (pooling is None or callable(pooling) or pooling == "channel"):
-            raise ValueError(
-                f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+    def add(self, start: int, n_examples: int, tensors: tuple[Tensor, ...]) -> None:
+        """Take in what the layer returned in the pass that begins with frame ``start``."""
+        pooled = map(self._pooled, tensors)
+        by_frame = [torch.unflatten(tensor, 0, (-1, n_examples)) for tensor in pooled]
+        if start == 0:
+            self.channel_dims = [self._channel_dim(tensor.shape) for tensor in tensors]
+            self.blocks.append(
+                [
+                    self.plan.new_sums(frames[0], torch.finfo(tensor.dtype).eps)
+                    for frames, tensor in zip(by_frame, tensors, strict=True)
+                ]
             )
-        self.pooling = pooling
-        self.source = source
-        self.channel_dims: dict[int, list[int | None]] = {}
+        for sums, frames in zip(self.blocks[-1], by_frame, strict=True):
+            sums.add(start, frames)
+
+    def _pooled(self, activations: Tensor) -> Tensor:
+        if self.pooling is None:
+            return activations
+        # In half precision the mean would lose what differs between frames.
+        wide = activations.to(torch.promote_types(activations.dtype, torch.float32))
+        if self.pooling == "channel":
+            module, name = self.source.modules[self.index], self.source.names[self.index]
+            return mean_of_channels(wide, self.source.dims.of(module, name, wide))
+        pooled = self.pooling(wide)
+        if not isinstance(pooled, Tensor) or pooled.shape[:1] != wide.shape[:1]:
+            got = tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__
+            raise ValueError(
+                f"Expected `pooling` to keep the batch of {len(wide)} on dimension 0, but it gave "
+                f"{got}"
+            )
+        return pooled
+
+    def _channel_dim(self, shape: torch.Size) -> int | None:
+        if self.pooling is None:
+            return self.source.dims.find(self.source.modules[self.index], shape)
+        return 1 if self.pooling == "channel" else None
 
     @property
     def neurons(self) -> NeuronKind:
@@ -235,26 +238,17 @@ class _Pool:
             return "neuron"
         return "channel" if self.pooling == "channel" else "pooled value"
 
-    def __call__(self, index: int, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        dims, module = self.source.dims, self.source.modules[index]
-        if self.pooling is None:
-            if index not in self.channel_dims:
-                self.channel_dims[index] = [dims.find(module, tensor.shape) for tensor in tensors]
-            return tensors
-        self.channel_dims[index] = [1 if self.pooling == "channel" else None] * len(tensors)
-        # Half precision would lose what differs between frames already in the mean.
-        wide = [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
-        if self.pooling == "channel":
-            name = self.source.names[index]
-            return tuple(mean_of_channels(t, dims.of(module, name, t)) for t in wide)
-        return tuple(_pooled(self.pooling, tensor) for tensor in wide)
-
-
-def _pooled(pooling: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
-    pooled = pooling(activations)
-    if not isinstance(pooled, Tensor) or pooled.shape[:1] != activations.shape[:1]:
-        raise ValueError(
-            f"Expected `pooling` to keep the batch of {len(activations)} on dimension 0, but it "
-            f"gave {tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__}"
+    def spectra(self) -> tuple[TaggedSpectrum, ...]:
+        """A spectrum of all examples for each tensor."""
+        name = self.source.names[self.index]
+        if not all(sums.is_finite for block in self.blocks for sums in block):
+            raise ValueError(
+                f"Expected the {self.source.kind} {name!r} to be finite, but got NaN or infinity; "
+                "find the operation that makes them and read a layer before it"
+            )
+        tensors = zip(zip(*self.blocks, strict=True), self.channel_dims, strict=True)
+        origin = {"layer": name, "neurons": self.neurons}
+        return tuple(
+            TaggedSpectrum.from_sums(self.plan, sums, **origin, channel_dim=channel_dim)
+            for sums, channel_dim in tensors
         )
-    return pooled

@@ -1,7 +1,7 @@
-"""What a line says of a neuron: pure functions on amplitudes and their neighbors.
+"""Statistics of a neuron's response at a line, as pure functions.
 
-All take tensors of any shape, element by element. The definitions used elsewhere (MNE, Letswave,
-the face-categorisation literature) differ in window and in amplitude against power.
+All take tensors of any shape, element by element. Definitions used elsewhere (MNE, Letswave, the
+face-categorization literature) differ in the window and in whether they take amplitude or power.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,13 @@ def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
 
     .. math:: \mathrm{SNR} = A / \max(\overline{A}_\text{neighbors}, \text{floor})
 
-    the paper's ratio (arXiv 2411.10084, Fig. 3) with the rounding floor of the activations in
-    place of neighbors that vanish by construction. Zero over zero is 0.
+    This is the paper's ratio (arXiv 2411.10084, Fig. 3), with the rounding floor of the activations
+    in place of neighbors that are zero by construction. Zero over zero is 0.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
         neighbors (Tensor): Amplitudes of the neighboring bins, shape ``(n, ...)``; n may be 0.
-        floor (Tensor): Amplitude that rounding alone can make, broadcastable to ``amplitude``.
+        floor (Tensor): Amplitude that rounding alone can cause, broadcastable to ``amplitude``.
 
     Examples::
 
@@ -48,7 +48,7 @@ def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
 
 
 def decibels(ratio: Tensor) -> Tensor:
-    """Amplitude ratio in decibels, ``20 log10``; nothing falls below -60 dB, not even 0.
+    """Amplitude ratio in decibels, ``20 log10``, but at least -60 dB, which 0 gives too.
 
     Examples::
 
@@ -59,7 +59,7 @@ def decibels(ratio: Tensor) -> Tensor:
 
 
 def baseline_corrected(amplitude: Tensor, neighbors: Tensor) -> Tensor:
-    """Amplitude minus the mean amplitude of the neighbors, which sums over harmonics.
+    """Amplitude minus the mean amplitude of the neighbors; can be summed over harmonics.
 
     Examples::
 
@@ -74,8 +74,8 @@ def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
 
     .. math:: z = (A - \overline{A}_\text{neighbors}) / \max(s_\text{neighbors}, \text{floor})
 
-    with the sample standard deviation (n - 1), as Letswave. Normal quantiles are too lenient for
-    it: with 4 to 18 neighbors a nominal 5 % is 8 to 13 %.
+    with the sample standard deviation (n - 1), as in Letswave. Normal quantiles are too lenient
+    for it: with 4 to 18 neighbors, a nominal 5 % is really 8 to 13 %.
 
     Examples::
 
@@ -89,24 +89,24 @@ def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
 
 
 def variance_share(power: Tensor, variance: Tensor, floor: Tensor) -> Tensor:
-    r"""Share of a neuron's variance over the record that lines hold.
+    r"""Share of a neuron's variance over the record that lies in some lines.
 
-    Over all lines of one part this is the part's first-order Sobol index, over the
-    intermodulations of several parts their interaction (Parseval and the ANOVA decomposition).
-    A variance within the rounding floor counts as none: its shares are 0.
+    Over all lines of one part this is the part's first-order Sobol index, and over the
+    intermodulations of several parts it is their interaction (Parseval and the ANOVA
+    decomposition). If the variance is within the rounding floor, the shares are 0.
 
     Args:
         power (Tensor): Variance in the lines, ``A ** 2 / 2`` each.
         variance (Tensor): Variance of the neuron over the record.
-        floor (Tensor): Amplitude that rounding alone can make.
+        floor (Tensor): Amplitude that rounding alone can cause.
 
     Examples::
 
         >>> variance_share(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0]), torch.tensor(1e-6))
         tensor([0.2500, 0.0000])
     """
-    answers = variance > floor.square()
-    return torch.where(answers, power / variance.where(answers, torch.ones_like(variance)), 0.0)
+    varies = variance > floor.square()
+    return torch.where(varies, power / variance.where(varies, torch.ones_like(variance)), 0.0)
 
 
 def reduce(values: Tensor, reduction: Reduction) -> Tensor:
@@ -114,8 +114,8 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
 
     Args:
         values (Tensor): Shape ``(components, ...)``.
-        reduction (str): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"``, the root of the sum of
-            squares.
+        reduction (str): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"``, the square root of the
+            sum of squares.
 
     Raises:
         ValueError: If the reduction is unknown.
@@ -137,10 +137,10 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
 
 
 def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> Tensor:
-    """Each bin of a whole spectrum over the mean of its neighbors.
+    """Each bin of a whole spectrum divided by the mean of its neighbors.
 
-    For series recorded elsewhere (EEG, noisy networks). An amplitude spectrum with the defaults
-    gives the paper's SNR; a power spectrum with ``n_neighbors=3, n_skip=1`` that of MNE's SSVEP
+    For series recorded elsewhere (EEG, noisy networks). An amplitude spectrum and the defaults give
+    the paper's SNR; a power spectrum with ``n_neighbors=3, n_skip=1`` gives that of MNE's SSVEP
     tutorial.
 
     Args:
@@ -149,7 +149,7 @@ def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> T
         n_skip (int, optional): Bins left out next to the line on each side. Default: 0
 
     Returns:
-        Tensor: Shape of ``spectrum``; NaN at both edges, where a side is incomplete.
+        Tensor: Shape of ``spectrum``; NaN at both edges, where neighbors are missing.
 
     Raises:
         ValueError: If the window does not fit into the spectrum.
@@ -177,21 +177,21 @@ def _mean(neighbors: Tensor, amplitude: Tensor) -> Tensor:
     return neighbors.mean(dim=0) if len(neighbors) else torch.zeros_like(amplitude)
 
 
-def _itself(value: Tensor) -> Tensor:
+def _same(value: Tensor) -> Tensor:
     return value
 
 
 @dataclass(frozen=True)
 class StatisticInfo:
-    """All that is known of a statistic.
+    """All that is known about a statistic.
 
     Args:
-        function: Computes it, element by element.
-        takes: What it computes it from: methods and properties of `TaggedSpectrum`.
-        label: Its name in pictures.
-        unit: None for a plain number.
-        signed: Whether it can be negative.
-        finish: Applied to what was reduced over components. Default: nothing
+        function: Computes the statistic, element by element.
+        takes: The function's arguments, as names of methods and properties of `TaggedSpectrum`.
+        label: Name of the statistic in pictures.
+        unit: Unit of the statistic; None for a plain number. Default: None
+        signed: Whether the statistic can be negative. Default: False
+        finish: Applied after the reduction over components. Default: no change
     """
 
     function: Callable[..., Tensor]
@@ -199,33 +199,31 @@ class StatisticInfo:
     label: str
     unit: str | None = None
     signed: bool = False
-    finish: Callable[[Tensor], Tensor] = _itself
+    finish: Callable[[Tensor], Tensor] = _same
 
     @property
     def reads_neighbors(self) -> bool:
-        """Whether it compares a line with its neighbors."""
+        """Whether the statistic compares a line with its neighbors."""
         return "neighbor_amplitudes" in self.takes
 
     @property
     def needs_neighbors(self) -> bool:
-        """Whether it takes a design in time; for the SNR alone the rounding floor stands in."""
+        """Whether the statistic needs a design in time; the SNR can use the rounding floor."""
         return self.reads_neighbors and self.function is not snr
 
     @property
     def axis_label(self) -> str:
-        """Label and unit."""
+        """Label with the unit, if any."""
         return self.label if self.unit is None else f"{self.label} ({self.unit})"
 
 
 _LINE_AND_NOISE = ("amplitude", "neighbor_amplitudes", "floor_of_neurons")
 STATISTICS: dict[Statistic, StatisticInfo] = {
     "snr": StatisticInfo(snr, _LINE_AND_NOISE, "SNR"),
-    # Decibels come last: neither their sum nor their energy means anything.
+    # Decibels are taken after the reduction: their own sum or energy would mean nothing.
     "snr_db": StatisticInfo(snr, _LINE_AND_NOISE, "SNR", "dB", signed=True, finish=decibels),
-    "amplitude": StatisticInfo(_itself, ("amplitude",), "Amplitude", "activation"),
-    "coefficient": StatisticInfo(
-        _itself, ("coefficient",), "Coefficient", "activation", signed=True
-    ),
+    "amplitude": StatisticInfo(_same, ("amplitude",), "Amplitude", "activation"),
+    "coefficient": StatisticInfo(_same, ("coefficient",), "Coefficient", "activation", signed=True),
     "baseline_corrected": StatisticInfo(
         baseline_corrected, _LINE_AND_NOISE[:2], "Baseline-corrected amplitude", "activation", True
     ),

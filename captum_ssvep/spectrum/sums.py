@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Rounding errors of a few operations: below this many units in the last place nothing is signal.
+# Rounding errors of a few operations: anything below this many units in the last place is noise.
 FLOOR_ROUNDINGS = 4
 
 
@@ -14,7 +14,7 @@ class FourierSums:
 
     A line :math:`X = \sum_u w_u y_u` is a fixed linear functional of the activations :math:`y_u` of
     the frames. Memory does not grow with their number. A reference frame is subtracted from every
-    frame before summing, so that a large constant activation does not eat the signal.
+    frame before summing, so that a large constant activation does not swallow the signal.
 
     Args:
         weights (Array): Weight of each frame in each line, shape ``(lines, frames)``.
@@ -30,20 +30,19 @@ class FourierSums:
         reference: Tensor,
         eps: float,
     ) -> None:
-        # Half precision would lose the sums; double is kept.
+        # At least single precision: half precision would lose the sums.
         dtype = torch.promote_types(reference.dtype, torch.float32)
-        # Examples first, then the order in memory (channels last, say), which flattens for free.
+        # Examples first, then the order in memory (such as channels last): flattening is free.
         strides = reference.stride()
         inner = sorted(range(1, reference.dim()), key=strides.__getitem__, reverse=True)
         self._order = [0, *inner]
         self._shape = reference.permute(self._order).shape
         self._eps = eps
-        # Real weights, as of a grid, have no imaginary sums to take.
-        self._is_complex = bool(weights.imag.any())
-        rows = [weights.real, weights.imag] if self._is_complex else [weights.real]
+        # Real weights, such as a grid's, need no imaginary sums.
+        rows = [weights.real, weights.imag] if weights.imag.any() else [weights.real]
         stacked = torch.from_numpy(np.concatenate([*rows, shares[None]]))
         self._weights = stacked.to(dtype).to(reference.device)
-        # What a constant contributes to each line: nothing, but for one that holds the mean.
+        # What a constant contributes to each line: nothing, unless the line holds the mean.
         totals = torch.from_numpy(weights.sum(axis=1))
         self._totals = totals.where(totals.abs() > 1e-9 * np.abs(weights).sum(), 0)
         self._reference = reference.permute(self._order).flatten().to(dtype, copy=True)
@@ -52,7 +51,7 @@ class FourierSums:
         self._largest = self._reference.new_zeros(len(reference))
 
     def add(self, start: int, activations: Tensor) -> None:
-        """Take in the activations of frames ``start, start + 1, ...``.
+        """Add the activations of frames ``start, start + 1, ...``.
 
         Args:
             start (int): Column of the weights of the first frame.
@@ -62,9 +61,9 @@ class FourierSums:
         values = ordered.flatten(1).to(self._reference.dtype)
         by_example = values.view(len(values), len(self._largest), -1)
         weights = self._weights[:, start : start + len(values)]
-        # Extremes of both signs: a norm or abs() would be twenty times slower or copy everything.
+        # Both extremes: a norm would be twenty times slower, and abs() would copy everything.
         largest = torch.maximum(by_example.amax(dim=2), -by_example.amin(dim=2))
-        # Frames without a share are those of a replicate; their zeros still hand NaN and inf on.
+        # Frames without a share belong to a replicate. Times zero, NaN and inf still come through.
         counts = weights[-1, :, None] > 0
         self._largest = torch.maximum(self._largest, (largest * counts).amax(dim=0))
         values = values - self._reference
@@ -73,11 +72,8 @@ class FourierSums:
 
     def lines(self) -> Tensor:
         """Fourier sums, complex, shape ``(lines, N, *neuron)``."""
-        real = self._sums[: len(self._totals)]
-        imaginary = (
-            self._sums[len(real) : 2 * len(real)] if self._is_complex else torch.zeros_like(real)
-        )
-        lines = torch.complex(real, imaginary)
+        real, *imaginary = torch.split(self._sums[:-1], len(self._totals))
+        lines = torch.complex(real, *(imaginary or [torch.zeros_like(real)]))
         for row in torch.nonzero(self._totals).flatten().tolist():
             lines[row] += self._totals[row].item() * self._reference
         return self._arranged(lines)
@@ -92,16 +88,15 @@ class FourierSums:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all activations were."""
+        """Whether all activations were finite."""
         return bool(self._largest.isfinite().all())
 
     def floor(self) -> Tensor:
-        """Amplitude that rounding alone can make, per example, shape ``(N,)``."""
+        """Amplitude that rounding alone can cause, per example, shape ``(N,)``."""
         return FLOOR_ROUNDINGS * self._eps * self._largest
 
     def _arranged(self, values: Tensor) -> Tensor:
-        """Values per neuron, on the last dimension, in the shape of a frame's activations."""
-        leading = values.dim() - 1
-        inverse = sorted(range(len(self._order)), key=self._order.__getitem__)
-        shaped = values.reshape(*values.shape[:-1], *self._shape)
-        return shaped.permute(*range(leading), *(leading + dim for dim in inverse))
+        """Unflatten the last dimension into the shape of a frame's activations."""
+        n_dims = len(self._shape)
+        shaped = torch.unflatten(values, -1, self._shape)
+        return shaped.movedim([*range(-n_dims, 0)], [dim - n_dims for dim in self._order])

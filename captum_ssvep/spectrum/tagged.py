@@ -1,4 +1,4 @@
-"""The spectrum of a layer: what each neuron answers at the components of a design."""
+"""The spectrum of a layer: the response of each neuron at the components of a design."""
 
 from __future__ import annotations
 
@@ -25,42 +25,41 @@ from .statistics import STATISTICS, Reduction, Statistic
 from .sums import FourierSums
 
 # What one number of a spectrum belongs to: an element of the layer's output, a whole channel, or
-# whatever the user's own pooling made.
+# whatever the user's own pooling returns.
 NeuronKind = Literal["neuron", "channel", "pooled value"]
-# Columns of `table`, in the order in which it reads them.
+# Columns of `table` that are read from the spectrum.
 RECORDED = ("amplitude", "coefficient", "snr", "share")
-# Tensors with examples on dimension 1, and on dimension 0. A sum has no variance; deviations are
-# estimated on demand.
+# Tensors with examples on dimension 1, and on dimension 0. Variance and deviations may be None.
 PER_LINE = ("lines", "neighbor_lines", "deviations")
 PER_NEURON = ("mean", "variance", "floor")
 
 
 @dataclass(frozen=True, eq=False)
 class TaggedSpectrum:
-    r"""What each neuron answers at the components of a tagging design.
+    r"""The response of each neuron at the components of a tagging design.
 
     Args:
         lines (Tensor): Complex Fourier sums, shape ``(components, N, *neuron)``: in time
             :math:`X_k = \sum_t y_t e^{-2 \pi i k t / T}`, as ``numpy.fft.rfft`` gives them; for
             a grid see `ChebyshevGrid`.
-        components (tuple[Component, ...]): What the lines are.
+        components (tuple[Component, ...]): The component of each line.
         design (Design): The stimulus, a `TaggingDesign` or a `ChebyshevGrid`.
         mean (Tensor): Mean over the record, shape ``(N, *neuron)``.
-        variance (Tensor or None): Variance over the record, likewise; None for a sum of spectra,
-            which does not determine it.
-        floor (Tensor): Amplitude that rounding alone can make, shape ``(N,)``.
+        variance (Tensor or None): Variance over the record, in the same shape; None for a sum of
+            spectra, which does not determine it.
+        floor (Tensor): Amplitude that rounding alone can cause, shape ``(N,)``.
         n_neighbors (int): Bins on each side of a line that count as its noise; 0 without noise,
-            where all that they could hold is components of higher order.
+            where they could hold only components of higher order.
         neighbor_bins (tuple[int, ...]): All neighbors of the components.
         neighbor_lines (Tensor): Their Fourier sums, shape ``(neighbor_bins, N, *neuron)``.
-        deviations (Tensor or None): What aliases are estimated to add to the lines, likewise;
-            None if that was not asked for. Default: None
+        deviations (Tensor or None): Estimate of what aliases add to the lines, in the shape of
+            ``lines``; None if it was not requested. Default: None
         layer (str or None): Name of the layer, or of the method whose attributions these are; None
             for a series recorded elsewhere. Default: None
         neurons (str): What a number belongs to: ``"neuron"``, ``"channel"`` or
             ``"pooled value"``. Default: ``"neuron"``
-        channel_dim (int or None): Dimension of `mean` along which the channels lie; None where
-            nothing says it. Default: None
+        channel_dim (int or None): Dimension of `mean` along which the channels lie; None if it is
+            not known. Default: None
 
     Examples::
 
@@ -97,10 +96,10 @@ class TaggedSpectrum:
         max_order: int | None = None,
         n_neighbors: int = 2,
     ) -> TaggedSpectrum:
-        """Analyse a time series recorded elsewhere: a recurrent network's, a video model's, an EEG.
+        """Analyze a series recorded elsewhere: of a recurrent network, a video model or an EEG.
 
         Args:
-            series (Tensor or array): Responses to `tagged_sequence` in order, shape
+            series (Tensor or array): Responses to the frames of `tagged_sequence`, in order, shape
                 ``(n_frames, N, *neuron)``.
             design (Design): The stimulus that was shown.
             components (str or sequence, optional): As in `Design.components`.
@@ -112,7 +111,7 @@ class TaggedSpectrum:
 
         Raises:
             ValueError: If the series is not finite or does not have one row per frame.
-            TypeError: If the series is not real numbers.
+            TypeError: If the series does not hold floating-point numbers.
         """
         series = torch.as_tensor(series).detach()
         if not series.is_floating_point():
@@ -133,11 +132,11 @@ class TaggedSpectrum:
     def from_sums(
         cls, plan: SpectrumPlan, blocks: Sequence[FourierSums], **origin: Any
     ) -> TaggedSpectrum:
-        """The spectrum of a plan's sums over successive blocks of examples.
+        """The spectrum of successive blocks of examples.
 
         Args:
-            plan: Of the sums.
-            blocks: A sum each.
+            plan: The plan of the sums.
+            blocks: The sums of each block.
             **origin: ``layer``, ``neurons`` and ``channel_dim``.
         """
         sums = torch.cat([block.lines() for block in blocks], dim=1)
@@ -192,15 +191,15 @@ class TaggedSpectrum:
         return self._line(component).abs() * self.design.scale(component)
 
     def phase(self, component: Sequence[int]) -> Tensor:
-        """Phase in radians of a line, as of ``numpy.fft.rfft``; shape ``(N, *neuron)``."""
+        """Phase of a line in radians, as in ``numpy.fft.rfft``, shape ``(N, *neuron)``."""
         return self._line(component).angle()
 
     def coefficient(self, component: Sequence[int]) -> Tensor:
         r"""Amplitude with the sign of the response, shape ``(N, *neuron)``.
 
-        The tensor-Chebyshev coefficient of the response to the parts' contrasts, in the convention
-        of the amplitude: :math:`\mathrm{Re}(2 X_k / T \; e^{-i \sum n_i (\phi_i - \pi/2)})`.
-        Positive at a fundamental: more contrast, more activation.
+        This is the tensor-Chebyshev coefficient of the response to the parts' contrasts, scaled as
+        the amplitude is: :math:`\mathrm{Re}(2 X_k / T \; e^{-i \sum n_i (\phi_i - \pi/2)})`.
+        At a fundamental, a positive sign means that more contrast gives more activation.
         """
         line, turn = self._line(component), self.design.turn(component)
         return (line.real * turn.real - line.imag * turn.imag) * self.design.scale(component)
@@ -208,22 +207,23 @@ class TaggedSpectrum:
     def error(self, component: Sequence[int]) -> Tensor:
         r"""Estimated error of a component's amplitude, shape ``(N, *neuron)``.
 
-        What aliases, components of higher order, do to it. The difference from `Design.replicate`,
-        which has other aliases, estimates their share :math:`\epsilon` of the line. Without memory
-        the line, turned to cosine phase, would be real, so that its imaginary part is theirs alone:
+        The error is due to aliases, which are components of higher order on the same line. Their
+        share :math:`\epsilon` of the line is estimated from the difference to `Design.replicate`,
+        which has other aliases. The line of a network without memory, turned to cosine phase, is
+        real except for aliases, so that its imaginary part comes from them alone:
 
         .. math:: \sqrt{(|\epsilon|^2 - \mathrm{Im}^2)_+ + (A - |\mathrm{Re}|)^2}
 
-        On a grid, or with tags of phase pi/2, that is :math:`|\epsilon|`, and the coefficient's
-        error too; elsewhere the coefficient's is smaller. Not included are rounding, which is
-        `floor`, and how much images differ.
+        On a grid, or with tags of phase pi/2, this is :math:`|\epsilon|`, and also the error of the
+        coefficient; otherwise the error of the coefficient is smaller. Neither rounding, which is
+        `floor`, nor differences between images are included.
 
-        With sine waves, a root mean square over the neurons of a layer is right within a factor of
-        2 in 9 of 10 cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
+        With sine waves, the root mean square over the neurons of a layer is right within a factor
+        of 2 in 9 of 10 cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
 
         Raises:
             ValueError: If the spectrum was computed without ``estimate_error=True``, or the
-                component's line is its own mirror image, which turns with the aliases.
+                component lies on the Nyquist frequency, where its mirror image counts as an alias.
         """
         if self.deviations is None:
             raise ValueError(
@@ -233,8 +233,7 @@ class TaggedSpectrum:
         if self.design.power_share(component) == 1:
             raise ValueError(
                 f"Expected a component below the Nyquist frequency, but {Component(component)} "
-                "lies on it, where its mirror image cannot be told from an alias; take another "
-                "number of frames"
+                "lies on it, where its mirror image looks like an alias; change `n_frames`"
             )
         line = self._line(component) * self.design.turn(component)
         aliases = self.deviations[self._row(component)].abs().square() - line.imag.square()
@@ -246,16 +245,16 @@ class TaggedSpectrum:
     ) -> tuple[Tensor, Tensor]:
         r"""The activation as a function of the contrast of one part or of several.
 
-        What remains of the response when it is averaged over the flicker of all other parts, up to
-        the components that the spectrum holds; of several on one line the lowest order counts:
+        This is the response averaged over the flicker of all other parts, as far as the spectrum
+        holds its components. If several share a line, the one of lowest order counts:
 
         .. math:: r(c) = \overline{r} + \sum_n C_n \prod_i \cos(n_i \theta(c_i))
 
         with :math:`C_n` the sum of the coefficients of all components ``(n1, +-n2, ...)`` of these
-        parts; a sweep over contrasts, as in vision science, without a frame more.
+        parts. It replaces a sweep over contrasts, as in vision science, and takes no more frames.
 
         Args:
-            parts (int or sequence of int): One part gives a curve, two a surface.
+            parts (int or sequence of int): One part gives a curve, two give a surface.
             n_contrasts (int, optional): Contrasts of each part, evenly spaced over the design's
                 range. Default: 33
 
@@ -264,7 +263,7 @@ class TaggedSpectrum:
             shape ``(n_contrasts, N, *neuron)``, with one leading dimension per part.
 
         Raises:
-            ValueError: If the spectrum holds no component of these parts.
+            ValueError: If the spectrum holds no component of these parts, or a part is named twice.
 
         Examples::
 
@@ -281,8 +280,8 @@ class TaggedSpectrum:
                     [0.5000, 0.7500, 1.0000]], dtype=torch.float64)
         """
         wanted = (int(parts),) if isinstance(parts, (int, np.integer)) else tuple(map(int, parts))
-        apart = without_shared_lines(self.components, self.design)
-        held = [c for c in apart if set(c.parts) <= set(wanted)]
+        distinct = without_shared_lines(self.components, self.design)
+        held = [c for c in distinct if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
         if not held or not known.issuperset(wanted) or len(set(wanted)) < len(wanted):
             raise ValueError(
@@ -316,49 +315,49 @@ class TaggedSpectrum:
         """The variance.
 
         Raises:
-            ValueError: If the spectrum is a sum, which does not determine it.
+            ValueError: If the spectrum is a sum, which does not determine its variance.
         """
         if self.variance is None:
             raise ValueError(
-                "Expected a spectrum with its variance, but this is a sum of spectra, which does "
-                "not determine it; take shares before summing"
+                "Expected a spectrum with its variance, but got a sum of spectra, which does not "
+                "determine it; take shares before summing"
             )
         return self.variance
 
     def first_order(self, part: int) -> Tensor:
-        """Share of the variance that the part explains alone: its first-order Sobol index."""
+        """Share of the variance that this part alone explains: its first-order Sobol index."""
         return self._share([c for c in self.components if c.parts == (part,)], part)
 
     def interaction(self, parts: Sequence[int]) -> Tensor:
         """Share of the variance that exactly these parts explain together."""
         if isinstance(parts, int):
             raise TypeError(
-                f"Expected `parts` to be several, as in (0, 1), but got {parts}; what one part "
-                "explains alone is `first_order`"
+                f"Expected `parts` to be several, as in (0, 1), but got {parts}; `first_order` "
+                "gives what one part explains"
             )
         wanted = tuple(sorted(parts))
         return self._share([c for c in self.components if c.parts == wanted], parts)
 
     def total_order(self, part: int) -> Tensor:
-        """Share of the variance in which the part takes any part: its total Sobol index."""
+        """Share of the variance that involves this part in any way: its total Sobol index."""
         return self._share([c for c in self.components if part in c.parts], part)
 
     @property
     def explained_variance(self) -> Tensor:
-        """Share of the variance in all components; above 1 where collisions count lines twice."""
+        """Share of the variance in all components; above 1 if collisions count lines twice."""
         return self.reduce(self.components, "variance_share", "sum")
 
     def _share(self, components: Sequence[Component], parts: int | Sequence[int]) -> Tensor:
         if not components:
             raise ValueError(
                 f"Expected different parts among 0 to {self.design.n_parts - 1}, as in (0, 1), "
-                f"but got {parts}, for which the spectrum holds no component; of parts there are, "
-                "compute it with components='all' and a `max_order` of at least their number"
+                f"but got {parts}, for which the spectrum holds no component; compute it with "
+                "components='all' and a `max_order` of at least their number"
             )
         return self.reduce(components, "variance_share", "sum")
 
     def select(self, components: ComponentSelection) -> tuple[Component, ...]:
-        """Those components of the spectrum that a group's name or integer tuples mean.
+        """The components of the spectrum in a group, or those given as integer tuples.
 
         Raises:
             ValueError: If the spectrum holds none of the group, or tuples do not fit the design.
@@ -398,13 +397,13 @@ class TaggedSpectrum:
 
     @property
     def layout(self) -> Layout | None:
-        """How the layer's output is arranged, as `to_map` takes it; None where nothing says it."""
+        """How the layer's output is arranged, as `to_map` takes it; None if it is not known."""
         return layout_of(self.mean.dim(), self.channel_dim)
 
     def table(self) -> list[dict[str, Any]]:
-        """One record per image, neuron and component, as ``pandas.DataFrame`` takes them.
+        """One record per image, neuron and component, in the form that ``pandas.DataFrame`` takes.
 
-        Each has ``image``, ``layer``, ``neuron`` (an integer, or a tuple where neurons have several
+        Each has ``image``, ``layer``, ``neuron`` (an integer, or a tuple if neurons have several
         indices), ``component``, ``order``, ``frequency`` in Hz (None without time), ``amplitude``,
         ``coefficient``, ``snr`` and ``share`` of the variance (None for a sum of spectra).
 
@@ -432,11 +431,7 @@ class TaggedSpectrum:
                 "component": self.design.label(component),
                 "order": component.order,
                 "frequency": self.design.frequency(component),
-                **dict(
-                    zip(
-                        ("amplitude", "coefficient", "snr", "share"), (*numbers, None), strict=False
-                    )
-                ),
+                **dict(zip(RECORDED, (*numbers, None), strict=False)),  # sums have no share
             }
 
     def __repr__(self) -> str:
@@ -457,58 +452,50 @@ class TaggedSpectrum:
     def __getitem__(self, examples: int | np.integer[Any] | slice | Tensor) -> TaggedSpectrum:
         """The spectrum of some examples; a single index keeps the batch dimension, of size 1."""
         if isinstance(examples, (int, np.integer)):
-            example = range(len(self))[int(examples)]  # negative from the end; IndexError beyond
+            example = range(len(self))[int(examples)]  # handles negative and too large ones
             examples = slice(example, example + 1)
-        picked: dict[str, Any] = {
-            name: value[:, examples] for name, value in self._tensors(PER_LINE)
-        }
-        picked |= {name: value[examples] for name, value in self._tensors(PER_NEURON)}
+        picked = {name: value[:, examples] for name, value in self._tensors(PER_LINE).items()}
+        picked |= {name: value[examples] for name, value in self._tensors(PER_NEURON).items()}
         return replace(self, **picked)
 
-    def _tensors(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        """Those of some fields that the spectrum has."""
-        values = ((name, getattr(self, name)) for name in names)
-        return ((name, value) for name, value in values if value is not None)
+    def _tensors(self, names: Sequence[str] = PER_LINE + PER_NEURON) -> dict[str, Any]:
+        """The tensors that the spectrum has, by field."""
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def __add__(self, other: TaggedSpectrum) -> TaggedSpectrum:
         """The spectrum of the sum of two responses (the coherent or "evoked" sum of EEG)."""
         if not isinstance(other, TaggedSpectrum):
             return NotImplemented
-        for name in ("design", "components", "n_neighbors", "neighbor_bins"):
-            if getattr(self, name) != getattr(other, name):
+        names = ("design", "components", "n_neighbors", "neighbor_bins")
+        facts = [(name, getattr(self, name), getattr(other, name)) for name in names]
+        facts.append(("shape", tuple(self.mean.shape), tuple(other.mean.shape)))
+        for name, one, another in facts:
+            if one != another:
                 raise ValueError(
-                    f"Expected spectra with the same {name} to add, but got "
-                    f"{getattr(self, name)} and {getattr(other, name)}"
+                    f"Expected spectra with the same {name} to add, but got {one} and {another}"
                 )
-        if self.mean.shape != other.mean.shape:
-            raise ValueError(
-                f"Expected spectra of the same shape to add, but got {tuple(self.mean.shape)} and "
-                f"{tuple(other.mean.shape)}"
-            )
+        ours, theirs = self._tensors(), other._tensors()
         # The variance of a sum is not the sum of variances.
-        added: dict[str, Any] = dict.fromkeys((*PER_LINE, *PER_NEURON))
-        for name, value in self._tensors([name for name in added if name != "variance"]):
-            theirs = getattr(other, name)
-            added[name] = None if theirs is None else value + theirs
+        both = ours.keys() & theirs.keys() - {"variance"}
+        added: dict[str, Any] = dict.fromkeys(PER_LINE + PER_NEURON)
+        added |= {name: ours[name] + theirs[name] for name in both}
         return replace(self, **added, layer=self.layer if self.layer == other.layer else None)
 
     def __radd__(self, other: object) -> TaggedSpectrum:
-        # The start value of the built-in sum().
+        # 0 is the start value of the built-in sum().
         return self if other == 0 else NotImplemented
 
     def to(self, device: torch.device | str) -> TaggedSpectrum:
         """Move all tensors to a device."""
-        tensors = self._tensors((*PER_LINE, *PER_NEURON))
-        moved: dict[str, Any] = {name: value.to(device) for name, value in tensors}
-        return replace(self, **moved)
+        return replace(self, **{name: t.to(device) for name, t in self._tensors().items()})
 
     def save(self, path: str | Path) -> None:
         """Write everything to an ``.npz`` file of plain arrays, readable without this package.
 
-        The arrays bear the names of the attributes; those that are not tensors are JSON in the
+        The arrays have the names of the attributes; attributes that are not tensors are JSON in the
         array ``about``.
         """
-        tensors = dict(self._tensors((*PER_LINE, *PER_NEURON)))
+        tensors = self._tensors()
         about = {name: value for name, value in vars(self).items() if name not in tensors}
         about["design"] = self.design.to_dict()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
@@ -516,10 +503,10 @@ class TaggedSpectrum:
 
     @classmethod
     def load(cls, path: str | Path) -> TaggedSpectrum:
-        """Read what `save` wrote, to the CPU.
+        """Read a file that `save` wrote, to the CPU.
 
         Raises:
-            ValueError: If the file is damaged, or lacks an array that `save` writes.
+            ValueError: If the file is damaged, or lacks an array that `save` always writes.
         """
         required = {*PER_LINE, *PER_NEURON, "about"} - {"variance", "deviations"}
         arrays = _npz.load(path, required, "`TaggedSpectrum.save`")

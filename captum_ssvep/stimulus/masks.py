@@ -1,7 +1,7 @@
 """Masks: which part of the input an element belongs to.
 
-A mask is an integer tensor that broadcasts to the input: the part of every element, from 0, and -1
-where nothing flickers.
+A mask is an integer tensor that broadcasts to the input. It holds the part of every element,
+counted from 0, and -1 where nothing flickers.
 """
 
 import math
@@ -33,12 +33,12 @@ def halves(shape: Sequence[int], dim: int = -1) -> Tensor:
         >>> halves((1, 3, 4, 4)).flatten().tolist()
         [0, 0, 1, 1]
     """
-    dim = dim % len(shape)
-    if dim == 0 or shape[dim] < 2:
+    if not -len(shape) < dim < len(shape) or dim == 0 or shape[dim] < 2:
         raise ValueError(
-            f"Expected a dimension of at least 2 elements behind the batch to divide, but got "
+            f"Expected a dimension of at least 2 elements after the batch to divide, but got "
             f"dimension {dim} of shape {tuple(shape)}; give `feature_mask` yourself"
         )
+    dim %= len(shape)
     mask = torch.arange(shape[dim]) >= shape[dim] // 2
     return mask.long().reshape([-1 if d == dim else 1 for d in range(len(shape))])
 
@@ -56,25 +56,26 @@ def tiles(shape: Sequence[int], rows: int, columns: int) -> Tensor:
 
     Raises:
         ValueError: If a rectangle would hold no element.
+        TypeError: If a number is not an integer.
 
     Examples::
 
         >>> tiles((1, 3, 2, 4), rows=2, columns=2).squeeze().tolist()
         [[0, 0, 1, 1], [2, 2, 3, 3]]
     """
-    height, width = _height_and_width(shape)
-    if not (1 <= rows <= height and 1 <= columns <= width):
+    row, column = _rows_and_columns(shape)
+    height, width = shape[-2:]
+    rows, columns = integer(rows, "rows"), integer(columns, "columns")
+    if rows > height or columns > width:
         raise ValueError(
             f"Expected `rows` and `columns` to divide {height} x {width} elements, but got "
             f"{rows} x {columns}"
         )
-    row = torch.arange(height) * rows // height
-    column = torch.arange(width) * columns // width
-    return _broadcasting(row[:, None] * columns + column, shape)
+    return row * rows // height * columns + column * columns // width
 
 
 def disc(shape: Sequence[int], radius: float, center: tuple[float, float] | None = None) -> Tensor:
-    """Mask of a disc, part 0, and its surround, part 1.
+    """Mask of a disc, part 0, and what surrounds it, part 1.
 
     Args:
         shape (sequence of int): Shape of the input; the disc lies in its last two dimensions.
@@ -85,15 +86,14 @@ def disc(shape: Sequence[int], radius: float, center: tuple[float, float] | None
         Tensor: Integer mask, shape ``(1, ..., 1, height, width)``.
 
     Raises:
-        ValueError: If the disc or its surround would hold no pixel.
+        ValueError: If one of the two parts would hold no pixel.
 
     Examples::
 
         >>> disc((1, 3, 3, 3), radius=1).squeeze().tolist()
         [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
     """
-    mask = (_distances(shape, center) > radius).long()
-    return _broadcasting(_with_all_parts(mask, 2, f"radius={radius}"), shape)
+    return _with_all_parts((_distances(shape, center) > radius).long(), 2, f"radius={radius}")
 
 
 def ring(
@@ -103,12 +103,13 @@ def ring(
 
     Args:
         shape (sequence of int): Shape of the input; the rings lie in its last two dimensions.
-        radii (sequence of float): In pixels, rising, two at least. From 0 the first ring is a disc.
+        radii (sequence of float): Two or more rising numbers, in pixels. If the first is 0, the
+            first ring is a disc.
         center (tuple of float, optional): Row and column. Default: the middle
 
     Returns:
-        Tensor: Integer mask, shape ``(1, ..., 1, height, width)``; -1 inside of the first radius
-        and outside of the last.
+        Tensor: Integer mask, shape ``(1, ..., 1, height, width)``; -1 inside the first radius and
+        outside the last.
 
     Raises:
         ValueError: If the radii do not rise, or a ring would hold no pixel.
@@ -120,14 +121,14 @@ def ring(
     """
     if len(radii) < 2 or radii[0] < 0 or list(radii) != sorted(set(radii)):
         raise ValueError(
-            "Expected `radii` to be two or more rising numbers, as (10, 20) for one ring between "
-            f"these, but got {radii}"
+            "Expected `radii` to be two or more rising numbers, such as (10, 20) for one ring, but "
+            f"got {radii}"
         )
-    # The center itself belongs to a first ring that begins there.
+    # A first ring from 0 includes the center itself.
     bounds = torch.tensor([radii[0] or -1.0, *radii[1:]], dtype=torch.float64)
     mask = torch.bucketize(_distances(shape, center), bounds) - 1
     mask[mask == len(radii) - 1] = UNTAGGED
-    return _broadcasting(_with_all_parts(mask, len(radii) - 1, f"radii={tuple(radii)}"), shape)
+    return _with_all_parts(mask, len(radii) - 1, f"radii={tuple(radii)}")
 
 
 def sectors(
@@ -142,7 +143,7 @@ def sectors(
         shape (sequence of int): Shape of the input; its last two dimensions are divided.
         n (int): Number of sectors.
         center (tuple of float, optional): Row and column. Default: the middle
-        radius (float, optional): In pixels, where sectors end. Default: None, at the border
+        radius (float, optional): Where sectors end, in pixels. Default: None, at the border
 
     Returns:
         Tensor: Integer mask, shape ``(1, ..., 1, height, width)``; -1 beyond the radius.
@@ -161,28 +162,25 @@ def sectors(
     mask = (turns * integer(n, "n")).long().clamp(max=n - 1)
     if radius is not None:
         mask[_distances(shape, center) > radius] = UNTAGGED
-    return _broadcasting(_with_all_parts(mask, n, f"n={n}, radius={radius}"), shape)
+    return _with_all_parts(mask, n, f"n={n}, radius={radius}")
 
 
-def _height_and_width(shape: Sequence[int]) -> tuple[int, int]:
+def _rows_and_columns(shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Row and column of every pixel; together they broadcast to ``(1, ..., 1, height, width)``."""
     if len(shape) < 3:
         raise ValueError(
             "Expected `shape` to be that of an input, examples first and height and width last, "
             f"but got {tuple(shape)}"
         )
-    return shape[-2], shape[-1]
+    height, width = shape[-2:]
+    return torch.arange(height).reshape([1] * (len(shape) - 2) + [height, 1]), torch.arange(width)
 
 
 def _offsets(shape: Sequence[int], center: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
-    """Rows and columns of all pixels as seen from a point, shape ``(height, width)`` each."""
-    height, width = _height_and_width(shape)
-    row, column = ((height - 1) / 2, (width - 1) / 2) if center is None else center
-    rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64) - row,
-        torch.arange(width, dtype=torch.float64) - column,
-        indexing="ij",
-    )
-    return rows, columns
+    """Distances of every pixel from a point, down and to the right."""
+    rows, columns = _rows_and_columns(shape)
+    row, column = ((n - 1) / 2 for n in shape[-2:]) if center is None else center
+    return rows.double() - row, columns.double() - column
 
 
 def _distances(shape: Sequence[int], center: tuple[float, float] | None) -> Tensor:
@@ -193,12 +191,9 @@ def _with_all_parts(mask: Tensor, n_parts: int, arguments: str) -> Tensor:
     """The mask, if every part has a pixel."""
     missing = set(range(n_parts)) - set(torch.unique(mask).tolist())
     if missing:
+        height, width = mask.shape[-2:]
         raise ValueError(
-            f"Expected every part to have a pixel, but with {arguments} in "
-            f"{mask.shape[0]} x {mask.shape[1]} pixels part {min(missing)} has none"
+            f"Expected every part to have a pixel, but with {arguments} in {height} x {width} "
+            f"pixels part {min(missing)} has none"
         )
     return mask
-
-
-def _broadcasting(mask: Tensor, shape: Sequence[int]) -> Tensor:
-    return mask.reshape([1] * (len(shape) - 2) + list(mask.shape))

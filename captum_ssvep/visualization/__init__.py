@@ -1,4 +1,4 @@
-"""What does it look like? Every function returns its figure and axes, and shows nothing."""
+"""What does it look like? Every function returns its figure and axes and does not show them."""
 
 from .maps import plot_maps, to_map, to_pixels
 from .scores import plot_components, plot_filters, plot_important, plot_top_images

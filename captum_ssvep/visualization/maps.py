@@ -1,4 +1,4 @@
-"""Pictures of where in an image neurons answer."""
+"""Pictures of where in an image neurons respond."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from ..design import ComponentSelection
 from ..model.channels import Layout, channel_maps
 from ..spectrum import statistics
 from ..spectrum.tagged import TaggedSpectrum
-from ..stimulus.masks import halves
+from ..stimulus.frames import Stimulus
 from .style import component_colors, simplest_components
 
 
@@ -31,29 +31,29 @@ def to_map(
     reduction: statistics.Reduction = "max",
     decibels: bool = False,
 ) -> NDArray[np.float32]:
-    """Turn a layer's result into the map that Captum's image visualisers take.
+    """Turn a layer's result into a map for Captum's image visualizers.
 
     Args:
         result (Tensor): What ``attribute`` returns for a layer: ``(N, channels, height, width)``,
             ``(N, height, width, channels)`` as in Swin, or tokens ``(N, tokens, channels)`` as in
-            ViT, whose class token is left out.
+            ViT, without the class token.
         size (tuple[int, int]): Height and width of the image.
-        layout (str): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``, as a spectrum
-            (`TaggedSpectrum.layout`) and scores (`NeuronScores.layouts`) know it.
+        layout (str): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``; see
+            `TaggedSpectrum.layout` and `NeuronScores.layouts`.
         example (int, optional): Which image of the batch; not needed for a batch of one.
-        channel (int, optional): The one channel to show. Default: None, all, combined.
+        channel (int, optional): A single channel to show. Default: None, all channels combined
         reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
             ``"energy"``. Default: ``"max"``
-        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below: for SNR
-            in noise. Without noise every neuron that answers lies far above 0 dB, and the map is
-            flat. Default: False
+        decibels (bool, optional): Show ``20 log10``, with 0 for values of 1 and below. Use it for
+            the SNR in noise. Without noise, every neuron that responds lies far above 0 dB, and the
+            map is flat. Default: False
 
     Returns:
-        Array: Shape ``(height, width, 1)``, float32, finite, contiguous; bilinearly enlarged.
+        Array: Shape ``(height, width, 1)``, float32, finite, contiguous; interpolated bilinearly.
 
     Raises:
-        ValueError: If the layout or the image is missing, the layer has no map, or nothing in it is
-            above zero (in decibels: above 1), of which Captum can draw no picture.
+        ValueError: If the layout or the image is missing, the layer has no map, or no value is
+            nonzero (in decibels: above 1), since Captum cannot draw an empty map.
 
     Examples::
 
@@ -69,7 +69,7 @@ def to_map(
     if not combined.any():
         raise ValueError(
             "Expected `result` to hold values above "
-            f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: nothing to draw"
+            f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: there is nothing to draw"
         )
     enlarged = F.interpolate(combined[None, None], size, mode="bilinear", align_corners=False)
     array: NDArray[np.float32] = enlarged[0, 0, :, :, None].detach().cpu().numpy()
@@ -79,11 +79,11 @@ def to_map(
 def to_pixels(
     images: Tensor, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
 ) -> NDArray[np.float32]:
-    """Images as pictures: in [0, 1], colours last, and without that dimension if grey.
+    """Images as pictures: in [0, 1], colors last, and without a color dimension if gray.
 
     Args:
         images (Tensor): Shape ``(n, channels, height, width)``.
-        mean, std (sequence of float, optional): Normalisation to undo. Default: none
+        mean, std (sequence of float, optional): Normalization to undo. Default: none
 
     Examples::
 
@@ -108,26 +108,27 @@ def plot_maps(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """Draw an image, and where in it the neurons of a layer answer some components.
+    """Draw an image, and where in it the neurons of a layer respond at some components.
 
     Args:
-        spectrum (TaggedSpectrum): Of single neurons, as without ``pooling``.
+        spectrum (TaggedSpectrum): The spectrum of single neurons, computed without ``pooling``.
         inputs (Tensor): The images that were tagged, shape ``(N, channels, height, width)``.
         components (str or sequence, optional): Among those of the spectrum. Default: the
             fundamentals and the sums of two of them
-        feature_mask (Tensor, optional): That of the spectrum; its borders are drawn.
+        feature_mask (Tensor, optional): The mask of the spectrum, whose borders are drawn.
             Default: left and right half
         example (int, optional): Which image of the batch; not needed for a batch of one.
         mean, std (sequence of float, optional): Normalization to undo. Default: none
 
     Returns:
-        tuple: The figure, and its axes: the image, then a map per component: amplitudes, the root
-        of the sum of their squares over channels.
+        tuple: The figure and its axes: the image, then one map per component. A map shows
+        amplitudes, combined over channels as the root of the sum of squares.
 
     Raises:
-        ValueError: If the layer has no map, or nothing says where its channels lie.
+        ValueError: If the layer has no map, or it is unknown where its channels lie.
     """
     row, size = example_index(example, len(inputs)), (inputs.shape[-2], inputs.shape[-1])
+    design, of_image = spectrum.design, spectrum[row]
     shown = spectrum.select(components or simplest_components(spectrum.components))
     picture = to_pixels(inputs[row : row + 1], mean, std)[0]
     if picture.ndim == 2:
@@ -135,22 +136,20 @@ def plot_maps(
     figure, axes = plt.subplots(
         1, len(shown) + 1, figsize=(3 * len(shown) + 3, 3.7), layout="constrained"
     )
-    mask = halves(inputs.shape) if feature_mask is None else feature_mask
+    (mask,) = Stimulus.build(inputs, design, feature_mask, None).masks
     _draw_parts(axes[0], picture, mask.expand(inputs.shape)[row, 0].cpu().numpy())
-    design = spectrum.design
     tags = ", ".join(f"part {part} (f{part + 1})" for part in range(design.n_parts))
     if feature_mask is None and design.n_parts == 2:
         tags = "left: part 0 (f1), right: part 1 (f2)"
     axes[0].set_title(tags)
     for axis, component, color in zip(axes[1:], shown, component_colors(shown), strict=True):
         title = design.title(component)
-        if spectrum[row].snr(component).max() <= 1:
+        if of_image.snr(component).max() <= 1:
             axis.set_title(f"{title}: none")
             axis.set_axis_off()
             continue
-        amplitude = spectrum[row].amplitude(component)
         captum_visualization.visualize_image_attr(
-            to_map(amplitude, size, layout=spectrum.layout, reduction="energy"),
+            to_map(of_image.amplitude(component), size, layout=spectrum.layout, reduction="energy"),
             picture,
             method="blended_heat_map",
             sign="positive",
@@ -160,12 +159,12 @@ def plot_maps(
             title=title,
             use_pyplot=False,
         )
-    figure.supxlabel("amplitude, root of the sum of squares over channels; each map by itself")
+    figure.supxlabel("amplitude, root of summed squares over channels; each map has its own scale")
     return figure, axes
 
 
 def _draw_parts(axis: Axes, picture: NDArray[np.float32], mask: NDArray[np.int64]) -> None:
-    """The image, with a dashed line wherever one part meets another."""
+    """Draw the image, with a dashed line where one part meets another."""
     axis.imshow(picture)
     for part in np.unique(mask):
         if not (mask == part).all():

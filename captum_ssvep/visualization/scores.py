@@ -1,6 +1,6 @@
 """Pictures of scores over a data set, after the figures of Böge et al. (arXiv 2411.10084)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,17 @@ from ..scores.result import NeuronScores
 from ..scores.significance import Test
 from ..spectrum.statistics import STATISTICS
 from .maps import to_pixels
-from .style import component_colors, figure_of, neuron_index, simplest_components
+from .style import (
+    component_colors,
+    figure_and_axes,
+    legend_beside,
+    neuron_index,
+    simplest_components,
+)
 
-# Bars above so many times the third quartile are cut off, so that the others can be seen.
+# Bars above this multiple of the third quartile are cut off, so that the others can be seen.
 CUT_QUARTILES = 4
-# Ratios below this are as good as none in a heat map.
+# The heat map does not distinguish ratios below this.
 LOWEST_RATIO = 1e-3
 
 
@@ -34,59 +40,47 @@ def plot_filters(
     cut: float | None = None,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw what each filter of a layer answers at some components (the paper's Fig. 4).
+    """Draw the response of each filter of a layer at some components (the paper's Fig. 4).
 
-    A group of bars for every filter, red at f1, green at f2, blue at intermodulations. The axis is
-    cut where few bars would dwarf the others; a triangle marks those that go on above.
+    Every filter has a group of bars: red at f1, green at f2, blue at intermodulations. If a few
+    bars would dwarf the others, the axis is cut, and triangles mark the bars that go beyond it.
 
     Args:
-        scores (NeuronScores): With one index per neuron, as of ``pooling="channel"``.
+        scores (NeuronScores): With one index per neuron, as with ``pooling="channel"``.
         layer (str): Name of the layer.
-        components (str or sequence, optional): Among those scored. Default: of the fundamentals and
-            the sums of two of them those that were, or else the first three.
-        threshold (float, optional): Where to draw a line. Default: None
+        components (str or sequence, optional): Among those scored. Default: the fundamentals and
+            the sums of two of them that were scored; the first three components if there are none
+        threshold (float, optional): Where to draw a horizontal line. Default: None
         cut (float, optional): Where to cut the axis. Default: at 4 times the third quartile of the
-            bars, where any are above it.
-        ax (Axes, optional): Where to draw. Default: a new figure.
+            bars, if any bar is higher
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
         tuple: The figure and its axes.
 
     Raises:
-        ValueError: If the layer or a component was not scored, or its neurons have several
-            indices.
+        ValueError: If the layer or a component was not scored, or neurons have several indices.
     """
     shown = simplest_components(scores.components) if components is None else components
     rows = scores.rows(shown)
-    heights = _of_layer(scores, layer, scores.by_component)[rows].numpy()
+    heights = scores.by_component[scores.known_layer(layer)][rows].numpy()
     if heights.ndim != 2:
         raise ValueError(
-            f"Expected scores of filters, but those of layer {layer!r} have neurons of shape "
+            f"Expected scores of filters, but those of layer {layer!r} are of neurons of shape "
             f"{heights.shape[1:]}; score with pooling='channel'"
         )
     chosen = tuple(scores.components[row] for row in rows)
     n_filters = heights.shape[1]
-    if ax is None:
-        _, ax = plt.subplots(figsize=(min(16, 3 + 0.3 * n_filters), 3.8), layout="constrained")
+    figure, ax = figure_and_axes(ax, min(16, 3 + 0.3 * n_filters), 3.8)
     highest = CUT_QUARTILES * float(np.quantile(heights, 0.75)) if cut is None else cut
-    is_cut = 0 < highest < heights.max()
-    width = 0.8 / len(chosen)
-    for row, (component, color) in enumerate(zip(chosen, component_colors(chosen), strict=True)):
-        places = np.arange(n_filters) + (row - (len(chosen) - 1) / 2) * width
-        name = scores.design.title(component)
-        ax.bar(places, heights[row], width, color=color, label=name)
-        if is_cut:
-            above = heights[row] > highest
-            ax.plot(
-                places[above],
-                np.full(above.sum(), 1.03 * highest),
-                "^",
-                color=color,
-                markersize=5,
-                clip_on=False,
-            )
+    colors, names = component_colors(chosen), [*map(scores.design.title, chosen)]
+    places = _grouped_bars(ax, heights, colors, names)
     title = f"{layer}, mean over {scores.n_images} images"
-    if is_cut:
+    if 0 < highest < heights.max():
+        for row, color in enumerate(colors):
+            cut_off = places[row, heights[row] > highest]
+            tips = np.full(len(cut_off), 1.03 * highest)
+            ax.plot(cut_off, tips, "^", color=color, markersize=5, clip_on=False)
         ax.set_ylim(top=highest)
         title += f" (triangles: beyond, up to {heights.max():.3g})"
     ax.set_title(title, pad=12)
@@ -94,14 +88,9 @@ def plot_filters(
         ax.axhline(threshold, color="0.3", linestyle="--", linewidth=1, label=f"{threshold:g}")
     step = max(1, n_filters // 16)
     ax.set_xticks(range(0, n_filters, step))
-    ax.set(
-        xlabel="Filter",
-        ylabel=STATISTICS[scores.statistic].axis_label,
-        xlim=(-0.7, n_filters - 0.3),
-    )
-    columns = 1 + len(chosen) // 12
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=columns)
-    return figure_of(ax), ax
+    ax.set(xlabel="Filter", ylabel=STATISTICS[scores.statistic].axis_label)
+    legend_beside(ax, n_columns=1 + len(chosen) // 12)
+    return figure, ax
 
 
 def plot_important(
@@ -117,13 +106,14 @@ def plot_important(
 
     Args:
         scores (NeuronScores): From `score_neurons`.
-        groups (sequence of str or of components, optional): A bar for each; what a filter has to
-            answer. Default: of fundamentals, harmonics and intermodulations those that were scored.
+        groups (sequence of str or of components, optional): Groups of components. Each has a bar
+            for the filters that respond to at least one of its components. Default: fundamentals,
+            harmonics and intermodulations, as far as they were scored
         threshold, alpha, test: As in `NeuronScores.important`.
-        ax (Axes, optional): Where to draw. Default: a new figure.
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
-        tuple: The figure and its axes. Grey behind the bars: all filters of the layer.
+        tuple: The figure and its axes. Gray bars show all filters of a layer.
     """
     layers = scores.layers
     if groups is None:
@@ -132,39 +122,31 @@ def plot_important(
             for group in COMPONENT_GROUPS
             if group != "all" and any(in_group(c, group) for c in scores.components)
         ]
-    if ax is None:
-        _, ax = plt.subplots(figsize=(min(16, 4 + 0.42 * len(layers)), 4), layout="constrained")
+    figure, ax = figure_and_axes(ax, min(16, 4 + 0.42 * len(layers)), 4)
     totals = [scores.mean[layer].numel() for layer in layers]
     ax.bar(range(len(layers)), totals, 0.9, color="0.9", label="all")
-    width = 0.8 / len(groups)
-    for number, group in enumerate(groups):
-        counts = scores.count_important(threshold, alpha, group, test)
-        places = np.arange(len(layers)) + (number - (len(groups) - 1) / 2) * width
-        ax.bar(
-            places,
-            [counts[layer] for layer in layers],
-            width,
-            color=plt.get_cmap("viridis")(number / max(1, len(groups) - 1) * 0.85),
-            label=group if isinstance(group, str) else ", ".join(map(scores.design.label, group)),
-        )
+    counts = [[*scores.count_important(threshold, alpha, g, test).values()] for g in groups]
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(groups)))
+    names = [g if isinstance(g, str) else ", ".join(map(scores.design.label, g)) for g in groups]
+    _grouped_bars(ax, np.array(counts), colors, names)
     ax.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")
-    criteria = (
-        [] if threshold is None else [f"{STATISTICS[scores.statistic].axis_label} > {threshold:g}"]
-    )
+    criteria = []
+    if threshold is not None:
+        criteria.append(f"{STATISTICS[scores.statistic].axis_label} > {threshold:g}")
     if alpha is not None or threshold is None:
         criteria.append(f"false discovery rate {0.05 if alpha is None else alpha:g}")
-    ax.set(ylabel="Important neurons", xlim=(-0.7, len(layers) - 0.3))
-    ax.set_title(f"{', '.join(criteria)}; {scores.n_images} images")
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return figure_of(ax), ax
+    ax.set_ylabel("Important neurons")
+    ax.set_title(f"{', '.join(criteria)}; {scores.n_images} images", wrap=True)
+    legend_beside(ax)
+    return figure, ax
 
 
 def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw which components a layer answers, relative to its strongest, as a heat map.
+    """Draw at which components layers respond, relative to their strongest, as a heat map.
 
     Args:
         scores (NeuronScores): From `score_neurons`, with a statistic that is not negative.
-        ax (Axes, optional): Where to draw. Default: a new figure.
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
         tuple: The figure and its axes: layers by components, means over neurons and images.
@@ -174,16 +156,14 @@ def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Fi
     """
     if STATISTICS[scores.statistic].signed:
         raise ValueError(
-            "Expected scores by a statistic that is not negative, as 'amplitude' or 'snr', but got "
-            f"{scores.statistic!r}"
+            "Expected scores by a statistic that is not negative, but got "
+            f"{scores.statistic!r}; use 'amplitude' or 'snr'"
         )
     means = np.stack([v.flatten(1).mean(1).numpy() for v in scores.by_component.values()])
     largest = means.max(axis=1, keepdims=True)
     ratios = np.divide(means, largest, out=np.zeros_like(means), where=largest > 0)
     n_layers, n_components = ratios.shape
-    if ax is None:
-        size = (4.5 + 0.32 * n_components, 2.2 + 0.24 * n_layers)
-        _, ax = plt.subplots(figsize=size, layout="constrained")
+    figure, ax = figure_and_axes(ax, 4.5 + 0.32 * n_components, 2.2 + 0.24 * n_layers)
     image = ax.imshow(
         ratios.clip(min=LOWEST_RATIO), norm=LogNorm(LOWEST_RATIO, 1), cmap="viridis", aspect="auto"
     )
@@ -191,9 +171,9 @@ def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Fi
     ax.set_xticks(range(n_components), names, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(n_layers), scores.layers)
     ax.set_xlabel("Component")
-    bar = ax.figure.colorbar(image, ax=ax, extend="min")
-    bar.set_label(f"{STATISTICS[scores.statistic].axis_label} / layer's largest")
-    return figure_of(ax), ax
+    label = f"{STATISTICS[scores.statistic].axis_label} / layer's largest"
+    figure.colorbar(image, ax=ax, extend="min", label=label)
+    return figure, ax
 
 
 def plot_top_images(
@@ -211,19 +191,21 @@ def plot_top_images(
         scores (NeuronScores): From `score_neurons`.
         layer (str): Name of the layer.
         neuron (int or sequence of int): Index of the filter.
-        images (Dataset or Tensor): What was scored: items or rows are images, or pairs with one.
-        mean, std (sequence of float, optional): Normalisation to undo. Default: none
+        images (Dataset or Tensor): The data that were scored: images, or tuples that begin with
+            one.
+        mean, std (sequence of float, optional): Normalization to undo. Default: none
 
     Returns:
-        tuple: The figure, and its axes: one per image, the score above.
+        tuple: The figure and its axes: one per image, with the score above.
 
     Raises:
         ValueError: If the layer was not scored, or its neurons have more or fewer indices.
     """
-    tally = _of_layer(scores, layer, scores.overall)
+    tally = scores.overall[scores.known_layer(layer)]
     index = neuron_index(neuron, tally.top_images.shape[1:])
-    chosen = tally.top_images[(slice(None), *index)].tolist()
-    values = tally.top_scores[(slice(None), *index)].tolist()
+    chosen, values = (
+        tensor.movedim(0, -1)[index].tolist() for tensor in (tally.top_images, tally.top_scores)
+    )
     figure, grid = plt.subplots(
         1, len(chosen), figsize=(1.3 * len(chosen) + 0.3, 2.0), squeeze=False, layout="constrained"
     )
@@ -233,15 +215,29 @@ def plot_top_images(
         axis.imshow(to_pixels(image[None], mean, std)[0], cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{value:.3g}", fontsize=10)
         axis.set_xlabel(f"image {place}", fontsize=9)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    figure.suptitle(
-        f"Filter {neuron} of {layer}: {STATISTICS[scores.statistic].axis_label.lower()}"
-    )
+        axis.set(xticks=[], yticks=[])
+    figure.suptitle(f"Filter {neuron} of {layer}: {STATISTICS[scores.statistic].axis_label}")
     return figure, grid[0]
 
 
-def _of_layer(scores: NeuronScores, layer: str, values: Any) -> Any:
-    if layer not in scores.layers:
-        raise ValueError(f"Expected a layer among {list(scores.layers)}, but got {layer!r}")
-    return values[layer]
+def _grouped_bars(
+    ax: Axes, heights: NDArray[Any], colors: Iterable[Any], names: Iterable[str]
+) -> NDArray[np.float64]:
+    """Draw bars of several kinds side by side at each place on the horizontal axis.
+
+    Args:
+        ax: Axes to draw on.
+        heights: Heights of the bars, shape ``(kinds, places)``.
+        colors, names: One for each kind.
+
+    Returns:
+        ndarray: Where the bars are, shape of ``heights``.
+    """
+    n_kinds, n_places = heights.shape
+    width = 0.8 / n_kinds
+    offsets = (np.arange(n_kinds) - (n_kinds - 1) / 2) * width
+    places: NDArray[np.float64] = np.arange(n_places) + offsets[:, None]
+    for x, y, color, name in zip(places, heights, colors, names, strict=True):
+        ax.bar(x, y, width, color=color, label=name)
+    ax.set_xlim(-0.7, n_places - 0.3)
+    return places

@@ -1,4 +1,4 @@
-"""Pictures of what one neuron answers."""
+"""Pictures of the response of one neuron."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,12 @@ from ..spectrum.plan import neighbors_of
 from ..spectrum.statistics import STATISTICS, Statistic
 from ..spectrum.tagged import TaggedSpectrum
 from .style import (
-    INTERMODULATION_COLOR,
-    figure_of,
+    component_color,
+    curve_style,
+    figure_and_axes,
+    legend_beside,
     neuron_index,
     neuron_title,
-    part_color,
     part_name,
 )
 
@@ -34,64 +35,53 @@ def plot_spectrum(
     n_labels: int = 6,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw what one neuron or filter answers at each component (colours of the paper's Fig. 4).
+    """Draw the response of one neuron or channel at each component (colors of the paper's Fig. 4).
 
     Args:
         spectrum (TaggedSpectrum): From ``spectrum`` of the attribution; with
-            ``pooling="channel"`` a neuron is a filter.
-        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+            ``pooling="channel"``, a neuron is a channel.
+        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
         example (int, optional): Which image of the batch; not needed for a batch of one.
         statistic (str, optional): One of `statistics.STATISTICS`. Default: ``"amplitude"``
-        n_labels (int, optional): The strongest components to name, as far as names do not cover
-            each other. Default: 6
-        ax (Axes, optional): Where to draw. Default: a new figure.
+        n_labels (int, optional): How many of the strongest components to name. A name that would
+            cover another is left out. Default: 6
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
         tuple: The figure and its axes.
     """
     index = _index(spectrum, neuron, example)
-    design = spectrum.design
-    heights = [
-        float(spectrum.reduce([component], statistic, "sum")[index])
-        for component in spectrum.components
-    ]
-    places = _places(spectrum)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    kinds = [_kind(component, design) for component in spectrum.components]
-    for (kind, color), place, height in zip(kinds, places, heights, strict=True):
+    design, components = spectrum.design, spectrum.components
+    heights = [float(spectrum.reduce([c], statistic, "sum")[index]) for c in components]
+    places, names = _places(spectrum), [design.label(component) for component in components]
+    figure, ax = figure_and_axes(ax, 8, 3.6)
+    for component, place, height in zip(components, places, heights, strict=True):
+        color, kind = component_color(component), _kind(component, design)
         ax.vlines(place, 0, height, color=color, linewidth=2.5)
         ax.plot(place, height, "o", color=color, markersize=5, label=kind)
-    # Without frequencies to show, the axis names every component.
     if design.in_time:
-        sizes = np.abs(heights)
-        strongest = [r for r in np.argsort(-sizes)[:n_labels] if sizes[r] > 0.01 * sizes.max()]
-        _label_lines(
-            ax,
-            [design.label(spectrum.components[row]) for row in strongest],
-            [(places[row], heights[row]) for row in strongest],
-            [kinds[row][1] for row in strongest],
-        )
+        tips = zip(names, places, heights, map(component_color, components), strict=True)
+        strongest = sorted(tips, key=lambda tip: -abs(tip[2]))[:n_labels]
+        lowest = 0.01 * max(map(abs, heights))
+        _label_lines(ax, [tip for tip in strongest if abs(tip[2]) > lowest])
+    else:
+        # Without frequencies, the axis names every component.
+        ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
     ax.axhline(0, color="0.3", linewidth=0.8)
     ax.margins(x=0.04, y=0.14)
     if min(heights) >= 0:
         ax.set_ylim(bottom=0)
-    if not design.in_time:
-        names = [design.label(component) for component in spectrum.components]
-        ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
     ax.set(
         xlabel="Frequency (Hz)" if design.in_time else "Component",
         ylabel=STATISTICS[statistic].axis_label,
         title=neuron_title(spectrum, index),
     )
-    handles, names = ax.get_legend_handles_labels()
-    # One entry of a kind, as they appear, but intermodulations last.
-    entries = sorted(
-        dict(zip(names, handles, strict=True)).items(),
-        key=lambda entry: entry[0] == INTERMODULATION_LABEL,
-    )
-    ax.legend([handle for _, handle in entries], [name for name, _ in entries], frameon=False)
-    return figure_of(ax), ax
+    # One legend entry per kind, intermodulations last.
+    handles, kinds = ax.get_legend_handles_labels()
+    entries = dict(zip(kinds, handles, strict=True))
+    kinds = sorted(entries, key=lambda kind: kind == INTERMODULATION_LABEL)
+    ax.legend([entries[kind] for kind in kinds], kinds, frameon=False)
+    return figure, ax
 
 
 def plot_neighbors(
@@ -102,17 +92,17 @@ def plot_neighbors(
     *,
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw a component's line among the neighbors that are its noise (the paper's Fig. 3).
+    """Draw a component's line among the neighbors that serve as its noise (the paper's Fig. 3).
 
     Args:
         spectrum (TaggedSpectrum): With neighbors: computed with ``noise_std``, or from a series.
-        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
         component (sequence of int): The component.
         example (int, optional): Which image of the batch; not needed for a batch of one.
-        ax (Axes, optional): Where to draw. Default: a new figure.
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
-        tuple: The figure and its axes. The SNR is the line's height over the dashed mean's.
+        tuple: The figure and its axes. The SNR is the height of the line over the dashed mean.
 
     Raises:
         ValueError: If the spectrum has no neighbors.
@@ -129,12 +119,11 @@ def plot_neighbors(
     bins = neighbors_of(wanted, spectrum.components, design, spectrum.n_neighbors)
     noise = spectrum.neighbor_amplitudes(wanted).movedim(0, -1)[index].cpu().numpy()
     height = float(spectrum.amplitude(wanted)[index])
-    if ax is None:
-        _, ax = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
+    figure, ax = figure_and_axes(ax, 6.2, 3.4)
     resolution = design.sampling_rate / design.n_frames
     frequencies = np.array(bins) * resolution
     ax.bar(frequencies, noise, 0.6 * resolution, color="0.65", label="neighbors")
-    color = _kind(wanted, design)[1]
+    color = component_color(wanted)
     ax.bar(place, height, 0.6 * resolution, color=color, label=design.title(wanted))
     ax.axhline(noise.mean(), color="0.2", linestyle="--", linewidth=1.2, label="their mean")
     ax.set_xticks(np.sort(np.append(frequencies, place)))
@@ -143,8 +132,8 @@ def plot_neighbors(
         ylabel=STATISTICS["amplitude"].axis_label,
         title=f"SNR = {float(spectrum.snr(wanted)[index]):.3g}",
     )
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    return figure_of(ax), ax
+    legend_beside(ax)
+    return figure, ax
 
 
 def plot_contrast_response(
@@ -159,44 +148,36 @@ def plot_contrast_response(
 
     Args:
         spectrum (TaggedSpectrum): As in `plot_spectrum`.
-        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
-        parts (tuple[int, int], optional): Two parts whose contrasts to vary together, for a
-            surface. Default: None, a curve for every part, averaged over the flicker of the others.
+        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
+        parts (tuple[int, int], optional): Two parts whose contrasts vary together, for a surface.
+            Default: None, a curve for every part, averaged over the flicker of the others
         example (int, optional): Which image of the batch; not needed for a batch of one.
-        ax (Axes, optional): Where to draw. Default: a new figure.
+        ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
         tuple: The figure and its axes.
     """
-    index = _index(spectrum, neuron, example)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(5.2, 4), layout="constrained")
+    index, design = _index(spectrum, neuron, example), spectrum.design
+    figure, ax = figure_and_axes(ax, 5.2, 4)
     ax.set_title(neuron_title(spectrum, index))
     if parts is None:
-        answered = {c.parts[0] for c in spectrum.components if c.is_harmonic}
-        for part in sorted(answered):
+        for part in sorted({c.parts[0] for c in spectrum.components if c.is_harmonic}):
             contrasts, response = spectrum.contrast_response(part)
             curve = response.movedim(0, -1)[index].cpu()
-            ax.plot(
-                contrasts.cpu(),
-                curve,
-                color=part_color(part),
-                label=part_name(part, spectrum.design),
-            )
+            ax.plot(contrasts.cpu(), curve, **curve_style(part, design))
         ax.set(xlabel="Contrast of the part", ylabel="Mean activation")
         ax.legend(frameon=False)
-        return figure_of(ax), ax
+        return figure, ax
     if np.size(parts) != 2:
         raise ValueError(f"Expected `parts` to be two for a surface, but got {parts}")
     contrasts, response = spectrum.contrast_response(parts)
     levels, surface = contrasts.cpu(), response.movedim((0, 1), (-2, -1))[index].cpu()
-    # Rows of a picture are the vertical axis: the second part's contrast.
+    # Rows of the array are the vertical axis, the contrast of the second part.
     filled = ax.contourf(levels, levels, surface.T, levels=12, cmap="viridis")
-    figure_of(ax).colorbar(filled, ax=ax, label="Activation")
-    first, second = (part_name(part, spectrum.design) for part in parts)
-    ax.set(xlabel=f"Contrast of {first}", ylabel=f"Contrast of {second}")
-    ax.set_aspect("equal")
-    return figure_of(ax), ax
+    figure.colorbar(filled, ax=ax, label="Activation")
+    first, second = (part_name(part, design) for part in parts)
+    ax.set(xlabel=f"Contrast of {first}", ylabel=f"Contrast of {second}", aspect="equal")
+    return figure, ax
 
 
 def plot_contrasts(
@@ -205,16 +186,16 @@ def plot_contrasts(
     parts: tuple[int, int] = (0, 1),
     example: int | None = None,
 ) -> tuple[Figure, NDArray[np.object_]]:
-    """Draw how a neuron follows the contrast of each part, and of two together.
+    """Draw how a neuron follows the contrast of each part, and of two parts together.
 
     Args:
         spectrum (TaggedSpectrum): As in `plot_spectrum`.
-        neuron (int or sequence of int): Index of the neuron behind the batch dimension.
+        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
         parts (tuple[int, int], optional): The two parts. Default: (0, 1)
         example (int, optional): Which image of the batch; not needed for a batch of one.
 
     Returns:
-        tuple: The figure, and its axes: the curves, then the surface.
+        tuple: The figure and its axes: the curves, then the surface.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     plot_contrast_response(spectrum, neuron, None, example, ax=axes[0])
@@ -225,39 +206,41 @@ def plot_contrasts(
 def _index(
     spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int | None
 ) -> tuple[int, ...]:
-    """Where a neuron of an image stands in the tensors of a spectrum."""
+    """The index of an image and a neuron in the tensors of a spectrum."""
     place = neuron_index(neuron, spectrum.mean.shape[1:])
     return example_index(example, len(spectrum)), *place
 
 
 def _places(spectrum: TaggedSpectrum) -> list[float]:
-    """Where to draw each component: at its line's frequency, or one beside the other.
+    """Where to draw each component: at the frequency of its line, or side by side without time.
 
-    A line is not at the component's own frequency if that lies above Nyquist.
+    A line lies at a different frequency than its component if that is above Nyquist.
     """
     lines = map(spectrum.design.line, spectrum.components)
     frequencies = map(spectrum.design.line_frequency, lines)
     return [place if f is None else f for place, f in enumerate(frequencies)]
 
 
-def _kind(component: Component, design: Design) -> tuple[str, str]:
-    """Legend entry and colour of a component."""
+def _kind(component: Component, design: Design) -> str:
+    """Legend entry of a component."""
     if component.is_intermodulation:
-        return INTERMODULATION_LABEL, INTERMODULATION_COLOR
-    (part,) = component.parts
-    return f"harmonics of {part_name(part, design)}", part_color(part)
+        return INTERMODULATION_LABEL
+    return f"harmonics of {part_name(component.parts[0], design)}"
 
 
-def _label_lines(
-    ax: Axes, names: Sequence[str], tips: Sequence[tuple[float, float]], colors: Sequence[str]
-) -> None:
-    """Write a name at the tip of each line, but for those that an earlier name would cover."""
+def _label_lines(ax: Axes, tips: Sequence[tuple[str, float, float, str]]) -> None:
+    """Write the names of lines at their tips, unless an earlier name would cover them.
+
+    Args:
+        ax: Axes with the lines.
+        tips: Name, place, height and color of each line.
+    """
     per_frequency = ax.bbox.width / ax.figure.dpi * 72 / np.ptp(ax.get_xlim())
     per_unit = ax.bbox.height / ax.figure.dpi * 72 / np.ptp(ax.get_ylim())
     written: list[tuple[float, float, int]] = []
-    for name, (place, height), color in zip(names, tips, colors, strict=True):
+    for name, place, height, color in tips:
         x, y = place * per_frequency, height * per_unit
-        # The tags' own names, f1 and f2, always; a letter of 9 points is about 5 points wide.
+        # Always name the tags, f1 and f2. A letter of 9 points is about 5 points wide.
         if len(name) > 2 and any(
             abs(x - other_x) < 2.5 * (len(name) + length + 1) and abs(y - other_y) < 10
             for other_x, other_y, length in written

@@ -1,7 +1,9 @@
-"""Colors and names that all pictures share."""
+"""Axes, colors, legends and names that all pictures share."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -23,23 +25,39 @@ PART_COLORS = (
 INTERMODULATION_COLOR = "#1f4fd6"
 
 
+def figure_and_axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """The given axes and their figure; new ones of some size in inches if none are given."""
+    if ax is None:
+        return plt.subplots(figsize=(width, height), layout="constrained")
+    return ax.get_figure(), ax  # type: ignore[return-value]  # not a subfigure
+
+
+def legend_beside(ax: Axes, n_columns: int = 1) -> None:
+    """Put a legend to the right of the axes, where it covers nothing."""
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=n_columns)
+
+
 def part_color(part: int) -> str:
-    """Colour of a part's curves and harmonics."""
+    """Color of a part's curves and harmonics."""
     return PART_COLORS[part % len(PART_COLORS)]
 
 
+def component_color(component: Component) -> str:
+    """Color of a component: that of its part, or that of intermodulations."""
+    if component.is_intermodulation:
+        return INTERMODULATION_COLOR
+    return part_color(component.parts[0])
+
+
 def component_colors(components: tuple[Component, ...]) -> list[tuple[float, float, float]]:
-    """A colour for each: its part's, or that of intermodulations; paler from one to the next.
+    """Colors of components side by side: those of one color get paler from one to the next.
 
     Examples::
 
         >>> len(set(component_colors((Component((1, 0)), Component((1, 1)), Component((1, -1))))))
         3
     """
-    kinds = [
-        INTERMODULATION_COLOR if c.is_intermodulation else part_color(c.parts[0])
-        for c in components
-    ]
+    kinds = [component_color(component) for component in components]
     colors = []
     for place, kind in enumerate(kinds):
         paleness = 0.75 * kinds[:place].count(kind) / kinds.count(kind)
@@ -49,7 +67,7 @@ def component_colors(components: tuple[Component, ...]) -> list[tuple[float, flo
 
 
 def part_name(part: int, design: Design) -> str:
-    """A part and its tag, one thing under two names.
+    """Name of a part, with its tag.
 
     Examples::
 
@@ -60,8 +78,13 @@ def part_name(part: int, design: Design) -> str:
     return f"part {part} ({design.title([int(p == part) for p in range(design.n_parts)])})"
 
 
+def curve_style(part: int, design: Design) -> dict[str, Any]:
+    """Color and legend entry of a part's curve."""
+    return {"color": part_color(part), "label": part_name(part, design)}
+
+
 def simplest_components(components: Sequence[Component]) -> list[Component]:
-    """Fundamentals, and the sums of two of them; without any, the first three.
+    """Fundamentals and the sums of two of them; the first three components if there are none.
 
     Examples::
 
@@ -73,7 +96,7 @@ def simplest_components(components: Sequence[Component]) -> list[Component]:
 
 
 def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Where a neuron stands among neurons of some shape.
+    """The index of a neuron, one integer per dimension of the neurons' shape.
 
     Raises:
         ValueError: If it has more or fewer indices than the shape has dimensions.
@@ -81,20 +104,14 @@ def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int
     index = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
     if len(index) != len(shape):
         raise ValueError(
-            f"Expected `neuron` to have an index for each dimension of the neurons, "
-            f"{tuple(shape)}, but got {neuron}; with pooling='channel' one, its channel, is enough"
+            "Expected `neuron` to have an index for each dimension of the neurons, "
+            f"{tuple(shape)}, but got {neuron}; with pooling='channel' the channel is enough"
         )
     return index
 
 
-def figure_of(ax: Axes) -> Figure:
-    """The figure that some axes are part of."""
-    figure = ax.get_figure()
-    return figure  # type: ignore[return-value]  # not a subfigure
-
-
 def neuron_title(spectrum: TaggedSpectrum, index: tuple[int, ...]) -> str:
-    """What a picture of one neuron shows; the first index is the image."""
+    """Title for a picture of one neuron; the first index is the image."""
     image, *neuron = index
     name = neuron[0] if len(neuron) == 1 else tuple(neuron)
     layer = "" if spectrum.layer is None else f" of {spectrum.layer}"

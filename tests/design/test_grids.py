@@ -23,7 +23,6 @@ from captum_ssvep import (
 )
 from captum_ssvep.design.grids import ChebyshevGrid
 from captum_ssvep.spectrum.statistics import REDUCTIONS
-from captum_ssvep.visualization import save_stimulus_gif
 
 M, A = 0.75, 0.25
 
@@ -72,6 +71,9 @@ def test_grids_compare_by_value_and_name_themselves():
     assert ChebyshevGrid() != ChebyshevGrid(nodes=6)
     assert str(ChebyshevGrid(3, 4)) == "4 x 4 x 4 grid"
     assert str(ChebyshevGrid(1, 4)) == "grid of 4 nodes"
+    assert repr(ChebyshevGrid(3, 4, np.array([0, 1.25]))) == (
+        "ChebyshevGrid(4 x 4 x 4 contrasts from 0 to 1.25, 64 frames, collision-free to order 3)"
+    )
     spectrum = spectrum_of(lambda x, y: x * y, ChebyshevGrid())
     assert (
         repr(spectrum) == "TaggedSpectrum(1 neuron, 5 x 5 grid, 20 components to order 4, 1 image)"
@@ -314,34 +316,6 @@ def test_saving_keeps_the_grid(tmp_path):
         assert torch.equal(loaded.snr((1, 1)), original.snr((1, 1)))
 
 
-@pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
-@pytest.mark.parametrize("max_order", [1, 4])
-def test_few_parts_get_a_grid(n_parts, max_order):
-    assert choose_design(n_parts, max_order) == ChebyshevGrid(n_parts, max_order + 1)
-    assert choose_design(n_parts, max_order, "grid", (0.0, 1.0)) == ChebyshevGrid(
-        n_parts, max_order + 1, (0.0, 1.0)
-    )
-    time = choose_design(n_parts, max_order, "time", (0.0, 1.0))
-    assert isinstance(time, TaggingDesign)
-    assert time.contrast == (0.0, 1.0)
-    assert max_order <= time.collision_free_order
-
-
-@pytest.mark.parametrize("n_parts", [5, 6])
-def test_many_parts_get_tags_free_to_one_order_more(n_parts):
-    auto = choose_design(n_parts, 2)
-    assert isinstance(auto, TaggingDesign)
-    assert auto.collision_free_order >= 3
-    assert auto == choose_design(n_parts, 3, kind="time")
-    assert choose_design(n_parts, 2, kind="grid") == ChebyshevGrid(n_parts, 3)
-
-
-def test_a_triangle_wave_needs_time():
-    design = choose_design(2, 3, waveform="triangle")
-    assert isinstance(design, TaggingDesign)
-    assert design.waveform == "triangle"
-
-
 REFUSALS = {
     "part": (lambda: ChebyshevGrid(0), ValueError, "`n_parts` to be at least 1, but got 0"),
     "half a part": (
@@ -378,12 +352,6 @@ REFUSALS = {
         "below 5.*got 7",
     ),
     "length": (lambda: ChebyshevGrid().components([(1, 0, 0)]), ValueError, "tuples of 2 integers"),
-    "triangle": (
-        lambda: choose_design(2, kind="grid", waveform="triangle"),
-        ValueError,
-        "'sine' for kind='grid'.*got 'triangle'",
-    ),
-    "kind": (lambda: choose_design(2, kind="fast"), ValueError, "auto, grid, time, but got 'fast'"),
 }
 
 
@@ -430,9 +398,3 @@ def test_a_spectrum_of_a_grid_has_no_neighbors_to_compare_with(statistic):
     spectrum = spectrum_of(lambda x, y: x * y, ChebyshevGrid())
     with pytest.raises(ValueError, match=f"design in time for statistic='{statistic}'"):
         spectrum.reduce("all", statistic)
-
-
-def test_a_grid_makes_no_film(tmp_path):
-    with pytest.raises(ValueError, match="design in time to make a film of, but got a 5 x 5 grid"):
-        save_stimulus_gif(tmp_path / "film.gif", torch.rand(1, 3, 8, 8), ChebyshevGrid())
-    assert not list(tmp_path.iterdir())

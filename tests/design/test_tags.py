@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep import TaggingDesign, choose_design
+from captum_ssvep import TaggingDesign
 from captum_ssvep.design.base import merge_equal_frames
 from captum_ssvep.design.components import Component
 
@@ -80,21 +80,6 @@ def test_neighbors_avoid_other_components_and_keep_their_number_at_the_edges():
         assert all(0 < k < 120 and k != design.bin(component) for k in neighbors)
 
 
-@pytest.mark.parametrize("n_parts", range(1, 9))
-def test_designs_for_parts_leave_room_for_noise(n_parts):
-    design = choose_design(n_parts, max_order=2, kind="time")
-    assert design.n_parts == n_parts
-    assert design.collision_free_order >= 2
-    components = design.components("all", 2)
-    lines = {design.bin(component) for component in components}
-    assert len(lines) == len(components)
-    for component in components:
-        assert not lines & set(design.neighbors(component))
-        # One record is three periods, so that only every third bin can answer.
-        weights = design.line_weights(design.neighbors(component))
-        assert not merge_equal_frames(design.contrasts, weights)[1].any()
-
-
 def test_collisions_report_both_sides():
     design = TaggingDesign((10.0, 20.0))
     found = dict(design.collisions(design.components("all", 2)))
@@ -148,9 +133,30 @@ def test_designs_compare_by_value():
     assert TaggingDesign() != TaggingDesign(phases=math.pi / 2)
 
 
-@pytest.mark.parametrize("max_order", range(1, 9))
-def test_two_tags_visit_the_padua_points(max_order):
-    """As many points as polynomials of one degree more have coefficients."""
-    design = choose_design(2, max_order, kind="time")
-    assert design.collision_free_order == max_order
-    assert design.n_distinct_frames == (max_order + 2) * (max_order + 3) // 2
+@pytest.mark.parametrize(
+    ("design", "expected"),
+    [
+        (
+            TaggingDesign(),
+            "TaggingDesign(6, 7.5 Hz, 240 frames at 120 Hz, collision-free to order 4)",
+        ),
+        (
+            TaggingDesign((6.0, 7.5), phases=(0, 0.5), contrast=(0, 0.25), waveform="triangle"),
+            "TaggingDesign(6, 7.5 Hz, 240 frames at 120 Hz, collision-free to order 4, "
+            "contrast 0 to 0.25, phases 0, 0.5, triangle wave)",
+        ),
+        (
+            TaggingDesign(np.array([3.0]), phases=torch.tensor([0.25])),
+            "TaggingDesign(3 Hz, 240 frames at 120 Hz, collision-free to order 19, phases 0.25)",
+        ),
+    ],
+)
+def test_a_design_prints_as_one_line_of_what_differs(design, expected):
+    assert repr(design) == expected
+
+
+def test_a_loose_design_prints_that_it_is_one():
+    with pytest.warns(UserWarning, match="whole cycles"):
+        design = TaggingDesign((6.0, 7.3), strict=False)
+    assert repr(design).endswith(", not coherent)")
+    assert "\n" not in repr(design)

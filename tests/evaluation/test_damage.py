@@ -11,15 +11,9 @@ from scipy import stats
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from captum_ssvep import (
-    FrequencyTaggingAttribution,
-    ablated,
-    ablation_damage,
-    black,
-    interaction_damage,
-    margin_of,
-)
-from captum_ssvep.evaluation.damage import FilterDamage, loss, margin
+from captum_ssvep import ablated, ablation_damage, black, interaction_damage
+from captum_ssvep.evaluation.damage import FilterDamage
+from captum_ssvep.evaluation.objectives import loss, margin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,27 +69,6 @@ def measure(function, data=DATA, **arguments):
     return lambda model, layers=LAYERS: function(
         model, data, layers, show_progress=False, **arguments
     )
-
-
-def test_the_margin_is_the_log_odds_of_the_true_class():
-    outputs = 5 * torch.randn(20, 6, dtype=torch.float64)
-    labels = torch.arange(20) % 6
-    true = outputs.softmax(1)[torch.arange(20), labels]
-    torch.testing.assert_close(margin(outputs, labels), true.logit())
-    torch.testing.assert_close(loss(outputs, labels), -true.log())
-
-
-def test_a_margin_keeps_the_names_of_layers_and_gradients():
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 8, 3)
-    ).eval()
-    forward = margin_of(model)
-    torch.testing.assert_close(forward(IMAGES, LABELS), margin(model(IMAGES), LABELS))
-    forward(IMAGES, LABELS).sum().backward()
-    assert model[0].weight.grad.abs().sum() > 0
-    by_name = FrequencyTaggingAttribution(forward, "1")
-    expected = FrequencyTaggingAttribution(model, "1").attribute(IMAGES)
-    torch.testing.assert_close(by_name.attribute(IMAGES, additional_forward_args=LABELS), expected)
 
 
 @pytest.mark.parametrize("objective", [loss, margin])
@@ -282,6 +255,13 @@ def test_three_readings():
     assert damage.signed["layer"].tolist() == [2, -3, 0]
     assert damage.absolute["layer"].tolist() == [2, 3, 0]
     assert damage.mean_absolute["layer"].tolist() == [2, 3, 1]
+
+
+def test_damage_prints_as_one_line():
+    damage = FilterDamage({"a": torch.rand(6, 3), "b": torch.rand(6, 4)})
+    assert repr(damage) == "FilterDamage(7 filters, 2 layers, 6 images)"
+    damage = FilterDamage({"a": torch.rand(1, 1)})
+    assert repr(damage) == "FilterDamage(1 filter, 1 layer, 1 image)"
 
 
 def test_reliability_is_that_of_halves_stepped_up():

@@ -1,12 +1,10 @@
 import copy
-import functools
 
 import pytest
 import torch
 from captum.attr import LayerActivation
 from torch import nn
 
-from captum_ssvep.model.layers import layers_of
 from captum_ssvep.model.recorder import LayerRecorder, floating_tensors
 
 
@@ -135,65 +133,6 @@ def test_a_layer_called_unevenly_is_refused(n_later):
             record(recorder, torch.ones(1, 2))
 
 
-def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    random_state = torch.get_rng_state()
-    with pytest.warns(UserWarning, match=r"train mode.*model\.eval"):  # noqa: SIM117
-        with LayerRecorder(model, ["2"]) as recorder:
-            record(recorder, IMAGES)
-    assert model.training
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert torch.equal(random_state, torch.get_rng_state())
-
-
-def test_functions_around_a_model_are_looked_into():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
-    model[2].eval()
-    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
-        with LayerRecorder(lambda x: model(x)[0], [model[2]]) as recorder:
-            record(recorder, IMAGES)
-    assert model[1].num_batches_tracked == 0
-
-
-class Caching(nn.Module):
-    """Fills one buffer and replaces another in the forward pass."""
-
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("filled", None)
-        self.register_buffer("replaced", torch.zeros(1))
-
-    def forward(self, x):
-        self.filled = x.mean()
-        self.replaced = self.replaced + 1
-        return x
-
-
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt, ValueError])
-def test_buffers_are_put_back_on_every_path(error):
-    model = nn.Sequential(Caching(), nn.ReLU()).eval()
-    replaced = model[0].replaced
-
-    def interrupt(index, tensors):
-        if error:
-            raise error
-
-    def run():
-        with LayerRecorder(model, ["1"]) as recorder:
-            recorder.record((IMAGES,), (), interrupt)
-
-    if error:
-        with pytest.raises(error):
-            run()
-    else:
-        run()
-    assert model[0].filled is None
-    assert model[0].replaced is replaced
-    assert replaced.item() == 0
-    assert n_hooks(model) == 0
-
-
 def test_a_replica_is_recorded_and_not_left_early(model):
     """Under DataParallel replicas are copies that share the hooks, on threads of their own."""
 
@@ -251,24 +190,6 @@ def test_model_code_cannot_swallow_the_early_exit(model):
     assert ran == ["head"]
 
 
-def test_a_graph_that_saved_buffers_survives():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
-    loss = model(IMAGES).sum()
-    with LayerRecorder(model, ["1"]) as recorder:
-        record(recorder, IMAGES)
-    loss.backward()
-    assert model[0].weight.grad is not None
-
-
-def test_names_reach_into_wrapped_models(model):
-    wrapped = nn.DataParallel(model) if not torch.cuda.is_available() else model
-    with LayerRecorder(wrapped, ["conv"]) as recorder:
-        ((tensor,),) = record(recorder, IMAGES)
-    assert tensor.shape == (5, 4, 4, 4)
-    bound = LayerRecorder(model.forward, ["conv"])
-    assert bound.layers == [model.conv]
-
-
 def test_floating_tensors_of_nests():
     a, b, c = torch.zeros(1), torch.zeros(2), torch.zeros(3)
     ids = torch.zeros(4, dtype=torch.int)
@@ -276,69 +197,3 @@ def test_floating_tensors_of_nests():
     assert [len(t) for t in floating_tensors((None, ids, [b, (c,)]))] == [2]
     assert [len(t) for t in floating_tensors((b, None, c))] == [2, 3]
     assert floating_tensors("text") == ()
-
-
-def test_layers_that_can_be_read_are_listed(model):
-    assert layers_of(model) == ["conv", "head"]
-    assert layers_of(model, types=(nn.BatchNorm2d, nn.ReLU)) == ["relu", "norm"]
-
-    class Branching(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.used, self.unused = nn.Linear(6, 2), nn.Linear(6, 2)
-            self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
-
-        def forward(self, x, scale=1.0):
-            return self.used(self.attention(x, x, x)[0] * scale)
-
-    branching = Branching().train()
-    assert layers_of(branching) == ["used", "unused", "attention"]
-    inputs = torch.rand(1, 3, 6)
-    assert layers_of(branching, inputs=inputs) == ["used", "attention"]
-    assert layers_of(branching, inputs=inputs, additional_forward_args=2.0) == ["used", "attention"]
-    assert n_hooks(branching) == 0
-    with LayerRecorder(branching.eval(), layers_of(branching, inputs=inputs)) as recorder:
-        assert len(record(recorder, inputs)) == 2
-
-
-@pytest.mark.parametrize("kind", ["function", "partial", "object", "helper"])
-def test_state_is_kept_however_the_model_is_called(kind):
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).train()
-
-    class Runner:
-        def __init__(self):
-            self.parts = {"model": model}
-
-        def run(self, x):
-            return self.parts["model"](x)
-
-        __call__ = run
-
-    runner = Runner()
-    forward = {
-        "function": lambda x: model(x),
-        "partial": functools.partial(lambda m, x: m(x), model),
-        "object": runner,
-        "helper": lambda x: runner.run(x),
-    }[kind]
-    with pytest.warns(UserWarning, match="train mode"):  # noqa: SIM117
-        with LayerRecorder(forward, [model[2]]) as recorder:
-            record(recorder, IMAGES)
-    assert model[1].num_batches_tracked == 0
-
-
-def test_a_part_that_is_called_module_is_not_mistaken_for_a_wrapper():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(2, 2)
-            self.module = nn.Sequential()
-            self.module.add_module("fc", nn.Linear(2, 3))
-
-        def forward(self, x):
-            return self.module(self.fc(x))
-
-    net = Net().eval()
-    for model in (net, nn.DataParallel(net)):
-        assert LayerRecorder(model, ["fc"]).layers == [net.fc]
-    assert LayerRecorder(net, ["module.fc"]).layers == [net.module.fc]

@@ -6,6 +6,7 @@ forks a process for every request, which saves each the seconds that its imports
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
@@ -43,6 +45,18 @@ CASES = {
     "residual network": {"of_cifar": True},
 }
 NOBODY = 65534
+# Numbers from the global generators from which augmentation may draw.
+DRAWS = {
+    "torch": lambda: torch.rand(()).item(),
+    "numpy": np.random.rand,
+    "random": random.random,
+}
+
+
+def seed_all(seed):
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
 
 
 def small_network(seed=3):
@@ -51,7 +65,7 @@ def small_network(seed=3):
         torch.manual_seed(seed)
         model = nn.Sequential(
             nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3),
         )  # fmt: skip
     return model.double().eval()
 
@@ -74,6 +88,18 @@ class Images(Dataset):
         if index == self.fails_at:
             raise self.error("interrupted")
         return self.images[index], index % 3
+
+
+class Augmented(Images):
+    """With a number drawn at random whenever an image is fetched, which brightens it."""
+
+    def __init__(self, n_images, draw, **arguments):
+        super().__init__(n_images, **arguments)
+        self.draw = draw
+
+    def __getitem__(self, index):
+        image, label = super().__getitem__(index)
+        return image + 0.1 * self.draw(), label
 
 
 def score(data, attribution=None, **arguments):

@@ -12,7 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, choose_design
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    choose_design,
+)
 
 few = settings(max_examples=20)
 
@@ -198,6 +204,20 @@ def test_shares_sum_to_at_most_the_variance(network, design):
 @given(relu_networks(3), st.integers(2, 3))
 def test_shares_sum_to_at_most_the_variance_with_three_parts(network, order):
     spectrum = network.spectrum(design=choose_design(3, order), max_order=order)
+    assert (spectrum.explained_variance <= 1 + 1e-9).all()
+
+
+grids = st.builds(ChebyshevGrid, st.just(2), st.integers(2, 12), contrasts())
+chosen = st.builds(
+    choose_design, st.just(2), st.integers(1, 5), st.sampled_from(["grid", "time"]), contrasts()
+)
+
+
+@settings(max_examples=30)
+@given(relu_networks(), designs() | grids | chosen)
+def test_no_line_counts_twice_unless_a_higher_order_is_asked_for(network, design):
+    spectrum = network.spectrum(design=design)
+    assert max(component.order for component in spectrum.components) == design.default_order
     assert (spectrum.explained_variance <= 1 + 1e-9).all()
 
 

@@ -1,10 +1,18 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from captum_ssvep import Component, TaggedSpectrum, TaggingDesign
+from captum_ssvep import (
+    ChebyshevGrid,
+    Component,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+)
 from captum_ssvep.spectrum.statistics import REDUCTIONS, STATISTICS
 
 DESIGN = TaggingDesign()
@@ -174,3 +182,129 @@ def test_a_short_record_is_read_without_neighbors():
     assert TaggedSpectrum.from_series(series, short, n_neighbors=0).snr((1, 0)).item() > 1e12
     with pytest.raises(ValueError, match="n_neighbors=0 does without"):
         TaggedSpectrum.from_series(series, short)
+
+
+@pytest.mark.parametrize("design", [DESIGN, ChebyshevGrid()], ids=["tags", "grid"])
+@pytest.mark.parametrize("summed", [False, True])
+def test_a_table_has_a_record_for_each_image_neuron_and_component(design, summed):
+    spectrum, _ = make_spectrum(noise=0.1, design=design)
+    spectrum = spectrum + spectrum if summed else spectrum
+    expected = {}
+    for image, row, column in itertools.product(range(3), range(2), range(2)):
+        for first, second in spectrum.components:
+            component = (first, second)
+            name = design.label(component)
+            place = image, row, column
+            expected[image, (row, column), name] = {
+                "image": image,
+                "layer": None,
+                "neuron": (row, column),
+                "component": name,
+                "order": abs(first) + abs(second),
+                "frequency": abs(6 * first + 7.5 * second) if design is DESIGN else None,
+                "amplitude": spectrum.amplitude(component)[place].item(),
+                "coefficient": spectrum.coefficient(component)[place].item(),
+                "snr": spectrum.snr(component)[place].item(),
+                "share": None if summed else spectrum.variance_share(component)[place].item(),
+            }
+    records = spectrum.table()
+    assert len(records) == len(expected) == 3 * 4 * len(spectrum.components)
+    for record in records:
+        wanted = expected.pop((record["image"], record["neuron"], record["component"]))
+        assert record == wanted
+        assert list(record) == list(wanted)
+    assert not expected
+
+
+def test_a_neuron_with_one_index_is_a_number_in_the_table():
+    series = torch.rand(240, 2, 3)
+    records = TaggedSpectrum.from_series(series, DESIGN, [(1, 1)]).table()
+    places = {(record["image"], record["neuron"]) for record in records}
+    assert places == set(itertools.product(range(2), range(3)))
+
+
+class Network(nn.Module):
+    """A convolution, tokens of its maps, and an output."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.tokens = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+        self.shuffle, self.head = nn.Unflatten(2, (5, 1, 1)), nn.Linear(5, 2)
+
+    def forward(self, x):
+        tokens = self.tokens(self.convolution(x).flatten(2).transpose(1, 2))
+        return self.head(self.shuffle(tokens).flatten(2).mean(dim=1))
+
+
+@pytest.fixture
+def spectra():
+    """Of all of a network's layers, in the network's own order, and of two poolings."""
+    model, images = Network().eval(), torch.rand(3, 3, 6, 8)
+    layers = FrequencyTaggingAttribution(model, ["convolution", "tokens", "shuffle", "head"])
+    arguments = dict(design=TaggingDesign(phases=math.pi / 2), max_order=2)
+    pooled = [
+        FrequencyTaggingAttribution(model, "tokens").spectrum(images, pooling=pooling, **arguments)
+        for pooling in ("channel", lambda activations: activations.amax(dim=1))
+    ]
+    return [*layers.spectrum(images, **arguments), *pooled]
+
+
+ORIGINS = [
+    ("convolution", "neuron", 1, "channels_first"),
+    ("tokens", "neuron", 2, "tokens"),
+    ("shuffle", "neuron", None, None),
+    ("head", "neuron", 1, "channels_first"),
+    ("tokens", "channel", 1, "channels_first"),
+    ("tokens", "pooled value", None, None),
+]
+
+
+def test_where_numbers_come_from_goes_with_them(spectra, tmp_path):
+    def origin(spectrum):
+        return spectrum.layer, spectrum.neurons, spectrum.channel_dim, spectrum.layout
+
+    assert [origin(spectrum) for spectrum in spectra] == ORIGINS
+    for spectrum, expected in zip(spectra, ORIGINS, strict=True):
+        spectrum.save(tmp_path / "spectrum.npz")
+        loaded = TaggedSpectrum.load(tmp_path / "spectrum.npz")
+        for kept in (loaded, spectrum[1], spectrum[:2], spectrum.to("cpu"), spectrum + loaded):
+            assert origin(kept) == expected
+            assert {record["layer"] for record in kept.table()} == {expected[0]}
+
+
+def test_a_sum_over_layers_is_of_none():
+    one, other = (TaggedSpectrum.from_series(torch.rand(240, 1), DESIGN) for _ in range(2))
+    assert (one + other).layer is None
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).eval()
+    first, second = FrequencyTaggingAttribution(model, ["0", "1"]).spectrum(torch.rand(2, 4))
+    assert (first + second).layer is None
+
+
+def test_spectra_print_as_one_line_each(spectra):
+    """Also in a list, as those of several layers come."""
+    assert repr(spectra) == "[" + ", ".join(map(repr, spectra)) + "]"
+    for spectrum, (layer, *_) in zip(spectra, ORIGINS, strict=True):
+        assert repr(spectrum).startswith(f"TaggedSpectrum({layer}, ")
+        assert not any(word in repr(spectrum) for word in ("\n", "tensor(", "array("))
+        assert len(repr(spectrum)) < 120
+
+
+@pytest.mark.parametrize(
+    ("design", "order"),
+    [
+        (DESIGN, 4),
+        (TaggingDesign((10.0, 15.0)), 2),
+        (TaggingDesign((63.0, 65.0), 4095, 4095), 8),
+        (ChebyshevGrid(), 4),
+        (ChebyshevGrid(1, 2), 1),
+        (ChebyshevGrid(3, 4), 3),
+        (ChebyshevGrid(1, 9), 8),
+        (ChebyshevGrid(1, 12), 8),
+    ],
+)
+def test_by_default_all_components_to_the_order_that_the_design_resolves_are_read(design, order):
+    assert design.default_order == order
+    series = torch.rand(design.n_frames, 1)
+    spectrum = TaggedSpectrum.from_series(series, design, n_neighbors=0)
+    assert spectrum.components == design.components("all", order)
+    assert max(component.order for component in spectrum.components) == order

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import normalize
 
-from captum_ssvep import TaggingDesign, black, halves, tagged_sequence, tiles
+from captum_ssvep import TaggingDesign, black, tagged_sequence, tiles
 from captum_ssvep.stimulus.frames import FrameNoise, Stimulus
 
 DESIGN = TaggingDesign()
@@ -68,14 +68,6 @@ def test_black_is_what_normalisation_makes_of_black():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     expected = normalize(torch.zeros(1, 3, 2, 2), mean, std)
     torch.testing.assert_close(black(mean, std).expand(1, 3, 2, 2), expected)
-
-
-def test_masks_divide_as_they_say():
-    assert halves((1, 3, 4, 6), dim=2).flatten().tolist() == [0, 0, 1, 1]
-    assert halves((1, 5)).tolist() == [[0, 0, 1, 1, 1]]
-    mask = tiles((1, 3, 7, 5), 3, 2)
-    assert mask.shape == (1, 1, 7, 5)
-    assert mask.unique().tolist() == list(range(6))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
