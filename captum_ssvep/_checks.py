@@ -115,11 +115,6 @@ def example_index(example: int | None, n_examples: int) -> int:
     return range(n_examples)[example]
 
 
-def one_line(kind: str, *facts: str) -> str:
-    """The ``repr`` of a result: its type and a few facts, without the numbers it holds."""
-    return f"{kind}({', '.join(facts)})"
-
-
 def count(number: int, noun: str) -> str:
     """A number with its noun, in the plural unless it is 1.
 

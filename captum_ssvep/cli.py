@@ -36,15 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--out", default=Path("demo_output"), type=Path, help="folder to write to")
     run.add_argument("--out", required=True, type=Path, help="folder to write to")
     options = parser.parse_args(arguments)
-    from .demo import tagged_image
+    from .demo.commands import run_demo, run_model
 
     try:
         if options.command == "demo":
-            tagged_image.run_demo(options.out)
+            run_demo(options.out)
         else:
-            tagged_image.run_model(
-                options.model, options.layer, options.image, options.weights, options.out
-            )
+            run_model(options.model, options.layer, options.image, options.weights, options.out)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"captum-ssvep: {error}", file=sys.stderr)
         return 2

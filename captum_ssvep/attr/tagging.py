@@ -11,7 +11,7 @@ from torch import Tensor
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
 from ..design import ComponentSelection, Design
-from ..model.forward import format_forward_args, repeat_forward_args
+from ..model.arguments import format_forward_args, repeat_forward_args
 from ..model.recorder import LayerRecorder, Receiver
 from ..spectrum.plan import SpectrumPlan, validate_statistic
 from ..spectrum.run import PassSize, Pooling, Source, frames_that_fit, stream_spectra

@@ -11,8 +11,8 @@ from .._checks import refuse_unknown_arguments
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, Inputs
 from ..design import ComponentSelection, Design
+from ..model.arguments import format_forward_args, repeat_forward_args, repeat_target
 from ..model.channels import ChannelDims, watched
-from ..model.forward import format_forward_args, repeat_forward_args, repeat_target
 from ..model.recorder import Receiver, floating_tensors, validate_rows
 from ..model.untouched import undisturbed
 from ..spectrum.plan import SpectrumPlan, validate_statistic

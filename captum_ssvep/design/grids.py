@@ -98,7 +98,7 @@ class ChebyshevGrid(Design):
         if highest >= self.nodes and not isinstance(selection, str):
             raise ValueError(
                 f"Expected `components` with multiples below {self.nodes}, the nodes per part of "
-                f"the grid, but got {highest}; take `ChebyshevGrid(nodes={highest + 1})`"
+                f"the grid, but got {highest}; take `ChebyshevGrid({self.n_parts}, {highest + 1})`"
             )
         return tuple(c for c in components if max(map(abs, c)) < self.nodes)
 

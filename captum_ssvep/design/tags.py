@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import contrast_range, finite_floats, integer, one_line, warn_user
-from .base import Design, Line
+from .._checks import contrast_range, finite_floats, integer, warn_user
+from .base import Collision, Design, Line
 from .collisions import alias_turning_phases, collision_free_order, collisions, free_bins
 from .components import Component, label
 
@@ -261,18 +261,14 @@ class TaggingDesign(Design):
         if self.contrast != (0.5, 1.0):
             facts.append(f"contrast {self.contrast[0]:g} to {self.contrast[1]:g}")
         if any(self._phases):
-            equal = len(set(self._phases)) == 1
-            shown = self._phases[:1] if equal else self._phases
-            facts.append("phases " + ", ".join(f"{phase:.4g}" for phase in shown))
+            facts.append("phases " + ", ".join(f"{phase:.4g}" for phase in self._phases))
         if self.waveform != "sine":
             facts.append(f"{self.waveform} wave")
         if self.leaks:
             facts.append("not coherent")
-        return one_line("TaggingDesign", *facts)
+        return f"TaggingDesign({', '.join(facts)})"
 
-    def collisions(
-        self, components: Sequence[Component]
-    ) -> list[tuple[Component, Component | None]]:
+    def collisions(self, components: Sequence[Component]) -> list[Collision]:
         """Components that share their line with another of no higher order, and that other.
 
         Fundamentals are also compared with order 2: a rectifier's second harmonic on another tag's

@@ -40,6 +40,7 @@ def rank_agreement(
 
     Raises:
         ValueError: If the two differ in layers or shapes, or hold no layer.
+        TypeError: If one is of another type.
 
     Examples::
 
@@ -49,6 +50,12 @@ def rank_agreement(
         >>> round(agreement.by_layer["conv1"], 3), round(agreement.overall, 3)
         (1.0, 0.6)
     """
+    for scores in (first, second):
+        if not isinstance(scores, (NeuronScores, Mapping)):
+            raise TypeError(
+                "Expected scores, or a mapping from layers to tensors, but got "
+                f"{type(scores).__name__}; of a damage pass `damage.mean_absolute`"
+            )
     one, other = (dict(s.mean if isinstance(s, NeuronScores) else s) for s in (first, second))
     shapes = [{layer: tuple(values.shape) for layer, values in s.items()} for s in (one, other)]
     if shapes[0] != shapes[1] or not one:

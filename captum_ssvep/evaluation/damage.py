@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .._checks import count, one_line, unknown_choice
+from .._checks import count, unknown_choice
 from .._typing import Baselines, FeatureMask
 from ..design import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
@@ -101,12 +101,8 @@ class FilterDamage:
     def __repr__(self) -> str:
         n_images = len(next(iter(self.changes.values())))
         n_filters = sum(change.shape[1] for change in self.changes.values())
-        return one_line(
-            "FilterDamage",
-            count(n_filters, "filter"),
-            count(len(self.changes), "layer"),
-            count(n_images, "image"),
-        )
+        sizes = {"filter": n_filters, "layer": len(self.changes), "image": n_images}
+        return f"FilterDamage({', '.join(count(n, noun) for noun, n in sizes.items())})"
 
 
 def ablation_damage(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from .._checks import unknown_choice
+from .._checks import integer, unknown_choice
 
 # Arrangement of a layer's result: (N, channels, ...), (N, ..., channels) or (N, tokens, channels).
 Layout = Literal["channels_first", "channels_last", "tokens"]
@@ -44,15 +44,21 @@ class ChannelDims:
     them that, in this order of preference, returned the same shape, returned the same height and
     width (a concatenation has a different number of channels), took the same shape, or returned as
     many dimensions. A shape alone shows nothing: (N, channels, length) and (N, tokens, channels)
-    look alike, and so do maps with as many rows as channels.
+    look alike, and so do maps with as many rows as channels. Nor does it show that a module of the
+    user's own moved the channels, where channels, height and width are all equal.
 
     Args:
-        channel_dim (int, optional): The user's answer for every layer.
-            Default: None, what the modules show.
+        channel_dim (int, optional): The user's answer for every layer whose own type does not show
+            it. Default: None, what the other modules show.
+
+    Raises:
+        TypeError: If ``channel_dim`` is not an integer.
     """
 
     def __init__(self, channel_dim: int | None = None) -> None:
         self.channel_dim = channel_dim
+        if channel_dim is not None:
+            integer(channel_dim, "channel_dim", at_least=-sys.maxsize)
         # The dimensions (1 or -1) where modules of known type had their channels: by what they
         # returned (a shape without the batch, or a number of dimensions), and by what they took.
         self.given: dict[torch.Size | int, set[int]] = defaultdict(set)
@@ -78,7 +84,7 @@ class ChannelDims:
         """
         if len(shape) <= 2:
             return 1 if len(shape) == 2 else None
-        if self.channel_dim is not None:
+        if self.channel_dim is not None and not _by_type(layer):
             if not -len(shape) < self.channel_dim < len(shape) or self.channel_dim == 0:
                 raise ValueError(
                     f"Expected `channel_dim` to be a dimension behind the batch of shape "
@@ -221,7 +227,8 @@ def channel_maps(result: Tensor, layout: Layout | None, size: tuple[int, int]) -
         raise ValueError(
             "Expected `layout` to say where the channels are: 'channels_first' as after "
             "convolutions, 'channels_last' as in Swin, 'tokens' as in ViT, but got None; a "
-            "spectrum knows it (`spectrum.layout`), and so do scores (`scores.layouts[layer]`)"
+            "spectrum (`spectrum.layout`) and scores (`scores.layouts[layer]`) know it if the "
+            "modules show it, or if they were computed with `channel_dim=`"
         )
     if layout == "channels_first":
         return result

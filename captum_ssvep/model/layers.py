@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .._compat import inside_compiled, plain_name
 from .._typing import ForwardFunction, Layer
-from .forward import format_forward_args, run_forward
+from .arguments import format_forward_args, run_forward
 from .untouched import undisturbed
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)

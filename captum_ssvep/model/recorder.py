@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from .._checks import warn_user
 from .._typing import ForwardFunction, Layer
+from .arguments import run_forward
 from .channels import ChannelDims, watched
-from .forward import run_forward
 from .layers import layer_name, resolve_layer, root_module
 from .untouched import undisturbed
 

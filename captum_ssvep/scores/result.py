@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import _npz
-from .._checks import count, integer, one_line
+from .._checks import count, integer
 from ..design import Component, ComponentSelection, Design
 from ..design.components import in_group
 from ..model.channels import Layout
@@ -335,13 +335,10 @@ class NeuronScores:
 
     def __repr__(self) -> str:
         n_neurons = sum(mean.numel() for mean in self.mean.values())
-        return one_line(
-            "NeuronScores",
-            f"{self.statistic} of {count(n_neurons, self.neurons)}",
-            count(len(self.layers), "layer"),
-            str(self.design),
-            count(len(self.components), "component"),
-            count(self.n_images, "image"),
+        return (
+            f"NeuronScores({self.statistic} of {count(n_neurons, self.neurons)}, "
+            f"{count(len(self.layers), 'layer')}, {self.design}, "
+            f"{count(len(self.components), 'component')}, {count(self.n_images, 'image')})"
         )
 
     def save(self, path: str | Path) -> None:

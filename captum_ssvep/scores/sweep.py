@@ -1,9 +1,9 @@
 """Score the neurons of a network over a data set."""
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -270,14 +270,15 @@ def _validate_arguments(attribution: Method, arguments: dict[str, Any]) -> None:
             "Expected no `estimate_error`, since scores hold no errors, but got one; estimate the "
             "errors of some images with `attribution.spectrum`"
         )
-    known = [*inspect.signature(attribution.spectrum).parameters]
+    known = {*signature(score_neurons).parameters, *signature(attribution.spectrum).parameters}
     if isinstance(attribution, FrequencyTunnel):
-        wrapped = inspect.signature(attribution.attribution_method.attribute).parameters
+        wrapped = signature(attribution.attribution_method.attribute).parameters
         if any(parameter.kind == parameter.VAR_KEYWORD for parameter in wrapped.values()):
             return
-        known += wrapped
-    known = [name for name in known if name not in ("inputs", "kwargs")]
-    refuse_unknown_arguments(arguments, known, f"{type(attribution).__name__}.spectrum")
+        known |= wrapped.keys()
+    known -= {"inputs", "kwargs", "arguments"}
+    kind = type(attribution).__name__
+    refuse_unknown_arguments(arguments, sorted(known), f"score_neurons or of {kind}.spectrum")
 
 
 def _by_name(names: list[str], result: Arranged[TaggedSpectrum]) -> dict[str, TaggedSpectrum]:

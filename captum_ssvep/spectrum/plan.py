@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .._checks import warn_user
 from ..design import Component, ComponentSelection, Design, TaggingDesign
-from ..design.base import Line, merge_equal_frames
+from ..design.base import Line
+from ..design.distinct import merge_equal_frames
 from .statistics import STATISTICS, Statistic
 from .sums import FourierSums
 

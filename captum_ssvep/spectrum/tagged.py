@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import _npz
-from .._checks import count, integer, one_line
+from .._checks import count, integer
 from ..design import Component, ComponentSelection, Design
 from ..design.components import in_group
 from ..model.channels import Layout, layout_of
@@ -437,13 +437,11 @@ class TaggedSpectrum:
     def __repr__(self) -> str:
         highest = max(component.order for component in self.components)
         shape = " x ".join(map(str, self.mean.shape[1:])) or "1"
-        return one_line(
-            "TaggedSpectrum",
-            *([] if self.layer is None else [self.layer]),
-            f"{shape} {self.neurons}{'' if shape == '1' else 's'}",
-            f"{self.design}",
-            f"{count(len(self.components), 'component')} to order {highest}",
-            count(len(self), "image"),
+        return (
+            f"TaggedSpectrum({'' if self.layer is None else self.layer + ', '}"
+            f"{shape} {self.neurons}{'' if shape == '1' else 's'}, {self.design}, "
+            f"{count(len(self.components), 'component')} to order {highest}, "
+            f"{count(len(self), 'image')})"
         )
 
     def __len__(self) -> int:

@@ -18,7 +18,7 @@ from ..model.channels import Layout, channel_maps
 from ..spectrum import statistics
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus
-from .style import component_colors, simplest_components
+from .style import BORDER_GRAY, component_colors, simplest_components
 
 
 def to_map(
@@ -168,5 +168,5 @@ def _draw_parts(axis: Axes, picture: NDArray[np.float32], mask: NDArray[np.int64
     axis.imshow(picture)
     for part in np.unique(mask):
         if not (mask == part).all():
-            axis.contour(mask == part, [0.5], colors="0.5", linestyles="--", linewidths=1)
+            axis.contour(mask == part, [0.5], colors=BORDER_GRAY, linestyles="--", linewidths=1)
     axis.set_axis_off()

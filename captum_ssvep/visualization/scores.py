@@ -18,6 +18,8 @@ from ..scores.significance import Test
 from ..spectrum.statistics import STATISTICS
 from .maps import to_pixels
 from .style import (
+    ALL_GRAY,
+    GUIDE_GRAY,
     component_colors,
     figure_and_axes,
     legend_beside,
@@ -85,7 +87,7 @@ def plot_filters(
         title += f" (triangles: beyond, up to {heights.max():.3g})"
     ax.set_title(title, pad=12)
     if threshold is not None:
-        ax.axhline(threshold, color="0.3", linestyle="--", linewidth=1, label=f"{threshold:g}")
+        ax.axhline(threshold, color=GUIDE_GRAY, linestyle="--", linewidth=1, label=f"{threshold:g}")
     step = max(1, n_filters // 16)
     ax.set_xticks(range(0, n_filters, step))
     ax.set(xlabel="Filter", ylabel=STATISTICS[scores.statistic].axis_label)
@@ -124,7 +126,7 @@ def plot_important(
         ]
     figure, ax = figure_and_axes(ax, min(16, 4 + 0.42 * len(layers)), 4)
     totals = [scores.mean[layer].numel() for layer in layers]
-    ax.bar(range(len(layers)), totals, 0.9, color="0.9", label="all")
+    ax.bar(range(len(layers)), totals, 0.9, color=ALL_GRAY, label="all")
     counts = [[*scores.count_important(threshold, alpha, g, test).values()] for g in groups]
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(groups)))
     names = [g if isinstance(g, str) else ", ".join(map(scores.design.label, g)) for g in groups]

@@ -14,6 +14,8 @@ from ..spectrum.plan import neighbors_of
 from ..spectrum.statistics import STATISTICS, Statistic
 from ..spectrum.tagged import TaggedSpectrum
 from .style import (
+    GUIDE_GRAY,
+    NOISE_GRAY,
     component_color,
     curve_style,
     figure_and_axes,
@@ -67,7 +69,7 @@ def plot_spectrum(
     else:
         # Without frequencies, the axis names every component.
         ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
-    ax.axhline(0, color="0.3", linewidth=0.8)
+    ax.axhline(0, color=GUIDE_GRAY, linewidth=0.8)
     ax.margins(x=0.04, y=0.14)
     if min(heights) >= 0:
         ax.set_ylim(bottom=0)
@@ -122,10 +124,10 @@ def plot_neighbors(
     figure, ax = figure_and_axes(ax, 6.2, 3.4)
     resolution = design.sampling_rate / design.n_frames
     frequencies = np.array(bins) * resolution
-    ax.bar(frequencies, noise, 0.6 * resolution, color="0.65", label="neighbors")
+    ax.bar(frequencies, noise, 0.6 * resolution, color=NOISE_GRAY, label="neighbors")
     color = component_color(wanted)
     ax.bar(place, height, 0.6 * resolution, color=color, label=design.title(wanted))
-    ax.axhline(noise.mean(), color="0.2", linestyle="--", linewidth=1.2, label="their mean")
+    ax.axhline(noise.mean(), color=GUIDE_GRAY, linestyle="--", linewidth=1.2, label="their mean")
     ax.set_xticks(np.sort(np.append(frequencies, place)))
     ax.set(
         xlabel="Frequency (Hz)",

@@ -16,7 +16,7 @@ from .._typing import Baselines, FeatureMask
 from ..design import Design, TaggingDesign
 from ..stimulus.frames import Stimulus
 from .maps import to_pixels
-from .style import curve_style, legend_beside
+from .style import MOMENT_GRAY, curve_style, legend_beside
 
 # More than three flashes a second can trigger seizures (WCAG 2.3.1); the fastest tag stays below 2.
 GIF_FLICKER_RATE = 1.875
@@ -70,7 +70,7 @@ def plot_stimulus(
         axes[column].imshow(pixels[column], vmin=0, vmax=1, cmap="gray")
         axes[column].set_title(unit.format(times[moment]), fontsize=10)
         axes[column].set_axis_off()
-        curves.axvline(times[moment], color="0.8", linewidth=0.8, zorder=0)
+        curves.axvline(times[moment], color=MOMENT_GRAY, linewidth=0.8, zorder=0)
     curves.set(xlabel=axis_label, ylabel="Contrast", xlim=(0, times[-1]))
     legend_beside(curves)
     return figure, np.array([*axes.values()], dtype=object)

@@ -12,17 +12,13 @@ from ..design import Component, Design
 from ..spectrum.tagged import TaggedSpectrum
 
 # The paper's Fig. 4: red f1, green f2, blue intermodulations; further parts follow.
-PART_COLORS = (
-    "#d62728",
-    "#2ca02c",
-    "#ff7f0e",
-    "#9467bd",
-    "#8c564b",
-    "#e377c2",
-    "#bcbd22",
-    "#17becf",
-)
+PART_COLORS = [
+    f"tab:{name}" for name in ("red", "green", "orange", "purple", "brown", "pink", "olive", "cyan")
+]
 INTERMODULATION_COLOR = "#1f4fd6"
+# Gray is what is not a response: zero lines and thresholds; borders of parts; noise; moments of the
+# film strip; all neurons of a layer.
+GUIDE_GRAY, BORDER_GRAY, NOISE_GRAY, MOMENT_GRAY, ALL_GRAY = "0.3", "0.5", "0.65", "0.8", "0.9"
 
 
 def figure_and_axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:

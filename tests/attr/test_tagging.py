@@ -15,7 +15,7 @@ from captum_ssvep import (
     choose_design,
     tiles,
 )
-from captum_ssvep.design.base import merge_equal_frames
+from captum_ssvep.design.distinct import merge_equal_frames
 
 
 class TwoInputs(nn.Module):

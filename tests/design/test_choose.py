@@ -1,7 +1,7 @@
 import pytest
 
 from captum_ssvep import ChebyshevGrid, TaggingDesign, choose_design
-from captum_ssvep.design.base import merge_equal_frames
+from captum_ssvep.design.distinct import merge_equal_frames
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 4])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captum_ssvep import TaggingDesign
-from captum_ssvep.design.base import merge_equal_frames
 from captum_ssvep.design.components import Component
+from captum_ssvep.design.distinct import merge_equal_frames
 
 
 def test_the_default_is_the_papers():

@@ -253,8 +253,8 @@ ORIGINS = [
     ("convolution", "neuron", 1, "channels_first"),
     ("tokens", "neuron", 2, "tokens"),
     ("shuffle", "neuron", None, None),
-    ("head", "neuron", 1, "channels_first"),
-    ("tokens", "channel", 1, "channels_first"),
+    ("head", "neuron", 1, None),
+    ("tokens", "channel", 1, None),
     ("tokens", "pooled value", None, None),
 ]
 

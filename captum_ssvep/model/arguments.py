@@ -1,4 +1,4 @@
-"""Call a forward function as Captum does."""
+"""Arguments of a forward function: passed and repeated as Captum does it."""
 
 import inspect
 from typing import Any

@@ -95,13 +95,13 @@ def tag_image(
         mean, std: Normalization of the image. Default: none
     """
     matplotlib.use("Agg")
-    out.mkdir(parents=True, exist_ok=True)
     baselines = None if mean is None or std is None else black(mean, std)
     tagging = FrequencyTaggingAttribution(model, layer)
     channels = tagging.spectrum(image, baselines=baselines, pooling="channel")
     if not isinstance(channels, TaggedSpectrum):
         raise ValueError(f"Expected a layer with one tensor, but {layer} gives several")
     print(strongest_channels(channels))
+    out.mkdir(parents=True, exist_ok=True)
     channels.save(out / "spectrum.npz")
     visualization.save_stimulus_gif(
         out / "stimulus.gif", image, baselines=baselines, mean=mean, std=std
