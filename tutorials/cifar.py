@@ -1,7 +1,7 @@
 """The CIFAR-10 ResNets of He et al. (2016), their trained weights and the images.
 
-Weights and images come from the folder that the environment variable ``CAPTUM_SSVEP_DATA`` names,
-where it is set, and from the network otherwise.
+Weights and images come from the folder that the environment variable ``CAPTUM_SSVEP_DATA`` names.
+Without that variable they are downloaded.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def load_resnet(depth: int = 32) -> CifarResNet:
 
 
 def load_test_images(n_images: int = 500) -> tuple[Tensor, Tensor]:
-    """The first test images of CIFAR-10, normalised ``(n, 3, 32, 32)``, and their labels."""
+    """The first test images of CIFAR-10, normalized ``(n, 3, 32, 32)``, and their labels."""
     folder = os.environ.get("CAPTUM_SSVEP_DATA")
     if folder:
         with np.load(Path(folder) / "cifar10_test_500.npz", allow_pickle=False) as arrays:

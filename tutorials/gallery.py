@@ -1,6 +1,6 @@
 """The README's gallery: pictures of the notebooks, copied to ``images/``.
 
-Run it after the notebooks were executed; a test compares the copies with the notebooks.
+Run it after executing the notebooks. A test compares the copies with the notebooks.
 
     python tutorials/gallery.py
 """
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# Name in images/: notebook, and the picture's place among its pictures.
+# Name in images/: the notebook, and the picture's position among its pictures.
 PICTURES = {
     "halves": ("01_first_look", 3),
     "channels": ("01_first_look", 4),
@@ -26,7 +26,7 @@ PICTURES = {
 
 
 def picture(notebook: str, place: int) -> bytes:
-    """A picture of a notebook, as PNG."""
+    """A picture of a notebook, as the bytes of a PNG file."""
     path = ROOT / "tutorials" / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     pictures = [
@@ -39,7 +39,7 @@ def picture(notebook: str, place: int) -> bytes:
 
 
 def main() -> None:
-    """Copy all of them."""
+    """Copy all pictures."""
     for name, (notebook, place) in PICTURES.items():
         (ROOT / "images" / f"{name}.png").write_bytes(picture(notebook, place))
 

@@ -1,9 +1,9 @@
-"""What the notebooks work on: a trained network, pictures for it, and where both come from.
+"""The notebooks' material: a trained network, images for it, and where both come from.
 
-Trained CIFAR-10 weights and images come from the folder that ``CAPTUM_SSVEP_DATA`` names, else from
-the network; where neither is to be had, the handwritten digits of the package stand in. Every
-notebook runs on all three, since both networks take 32 x 32 images and have three stages of equal
-names.
+Trained CIFAR-10 weights and images come from the folder that ``CAPTUM_SSVEP_DATA`` names. Without
+that variable they are downloaded, and without internet the handwritten digits of the package are
+used instead. Every notebook runs on both networks: both take 32 x 32 images and have three stages
+with the same names.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from captum_ssvep import black
 from captum_ssvep.demo import digits
 
-# What a missing network raises, and one that gives something else than what was asked for.
+# Raised without internet, or if a server sends something other than the file.
 UNREACHABLE = (OSError, HTTPException, UnpicklingError)
 
 
 class Material(NamedTuple):
-    """A network in eval mode, its pictures, and what black looks like to it."""
+    """A network in eval mode, its images, and what black looks like to it."""
 
     source: str
     model: nn.Module
@@ -41,13 +41,13 @@ class Material(NamedTuple):
 
     @property
     def dark(self) -> Tensor:
-        """Black, normalised as the images are: the `baselines` of every call."""
+        """Black, normalized like the images: the `baselines` of every call."""
         return black(self.mean, self.std)
 
 
 @contextlib.contextmanager
 def quiet_downloads() -> Iterator[None]:
-    """Keeps the folders that downloads name out of the notebooks' outputs."""
+    """Hide what downloads print, such as folders, from the notebooks' outputs."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
@@ -60,7 +60,7 @@ def load(n_images: int = 100, depth: int = 32) -> Material:
             images, labels = cifar.load_test_images(n_images)
     except UNREACHABLE as error:
         if os.environ.get("CAPTUM_SSVEP_DATA"):
-            raise  # a mistyped folder is no reason for other pictures
+            raise  # a mistyped folder should not lead to other images
         print(f"No CIFAR-10 here ({type(error).__name__}): the embedded digits stand in.")
         pixels, labels = digits.load_test_set()
         images = digits.preprocess(pixels[:n_images])

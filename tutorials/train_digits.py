@@ -1,9 +1,10 @@
 """Train the demo's network again: about two minutes on one core.
 
 Writes the two files that ``captum_ssvep.demo.digits`` reads: weights and test set. Nothing is
-selected on the test set: the epochs are fixed beforehand and it is read once, at the end. It holds
-new digits, but by the people who wrote the training set. Other processors and versions of PyTorch
-round differently and give other weights of about the same accuracy.
+selected on the test set: the number of epochs is fixed beforehand, and the test set is read once,
+at the end. Its digits are new, but the people who wrote them also wrote the training set. Other
+processors and versions of PyTorch round differently and give other weights of about the same
+accuracy.
 
     python tutorials/train_digits.py --out weights
 """
@@ -34,9 +35,9 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def split_digits() -> tuple[Arrays, Arrays]:
-    """Images and labels of the training and of the test set, each digit's share the same."""
+    """Images and labels of the training and of the test set, with equal shares of each digit."""
     data = load_digits()
-    # The pixels count dots, 0 to 16: float64 in scikit-learn, but nothing is lost in a byte.
+    # The pixels are counts from 0 to 16, float64 in scikit-learn. They fit into a byte.
     images, labels = data.images.astype(np.uint8), data.target.astype(np.int64)
     train, test = train_test_split(
         np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0
@@ -45,7 +46,7 @@ def split_digits() -> tuple[Arrays, Arrays]:
 
 
 def shifted(images: Tensor, reach: int, generator: torch.Generator) -> Tensor:
-    """Move every image by up to ``reach`` pixels up or down and left or right, black behind it."""
+    """Shift every image by up to ``reach`` pixels in either direction, and fill with black."""
     n, _, height, width = images.shape
     top, left = torch.randint(2 * reach + 1, (2, n, 1, 1), generator=generator)
     rows, columns = top + torch.arange(height)[:, None], left + torch.arange(width)
@@ -66,7 +67,7 @@ def train(
     started = time.perf_counter()
     for epoch in range(epochs):
         total, n_right = 0.0, 0
-        # The last, incomplete batch is left out; the next epoch shuffles anew.
+        # The last, incomplete batch is left out. Every epoch shuffles again.
         order = torch.randperm(len(images), generator=generator)[: n_batches * batch_size]
         for rows in order.split(batch_size):
             logits = network(shifted(images[rows], 3, generator))
