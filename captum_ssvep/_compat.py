@@ -20,6 +20,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 log_usage: Callable[..., Callable[[Function], Function]] = _log_usage
 
 
+# What torch's layers inherit from, and users' own layers too.
+Convolution = nn.modules.conv._ConvNd
+BatchNorm = nn.modules.batchnorm._BatchNorm
+InstanceNorm = nn.modules.instancenorm._InstanceNorm
+_POOLS = ("_MaxPoolNd", "_AvgPoolNd", "_LPPoolNd", "_AdaptiveMaxPoolNd", "_AdaptiveAvgPoolNd")
+POOLS: tuple[type[nn.Module], ...] = tuple(getattr(nn.modules.pooling, name) for name in _POOLS)
+
+
 def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
     """A module's own buffers, to read and to write, including those that are None."""
     return module._buffers

@@ -43,7 +43,8 @@ def layers_read(method: Any) -> tuple[list[str], list[nn.Module | None]]:
         return ["inputs"], [None]
     root = root_module(method.forward_func)
     layers = method.layer if isinstance(method.layer, list) else [method.layer]
-    modules = [resolve_layer(layer, root) for layer in layers]
+    # Captum's methods may know layers that this package cannot find in the model.
+    modules = [x if isinstance(x, nn.Module) else resolve_layer(x, root) for x in layers]
     names = [layer_name(module, root) for module in modules]
     numbered = [
         name if names.count(name) == 1 else f"{name} ({place})" for place, name in enumerate(names)

@@ -205,5 +205,5 @@ class Design(ABC):
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Design:
         """The design with the kind and arguments that `to_dict` gave."""
-        designs = {design.kind: design for design in Design.__subclasses__()}
+        designs = {getattr(made, "kind", None): made for made in Design.__subclasses__()}
         return designs[values["kind"]](**{k: v for k, v in values.items() if k != "kind"})

@@ -314,8 +314,8 @@ class TaggingDesign(Design):
             raise ValueError(
                 f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
                 f"components to order {max_order}, but got {n_neighbors} and {len(free)} free bins "
-                f"in {self.n_frames} frames; {3 * self.n_frames} frames with the same tags have "
-                "more, and n_neighbors=0 does without"
+                f"in {self.n_frames} frames; a lower `max_order` or {3 * self.n_frames} frames of "
+                "these tags leave more, and n_neighbors=0 does without"
             )
         split = int(np.searchsorted(free, line))
         start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)

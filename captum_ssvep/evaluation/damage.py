@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .._checks import count, unknown_choice
+from .._checks import count, integer, unknown_choice
 from .._typing import Baselines, FeatureMask
 from ..design import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
@@ -80,7 +80,7 @@ class FilterDamage:
             raise ValueError(f"Expected at least 2 images to split, but got {n_images}")
         generator = torch.Generator().manual_seed(seed)
         found = []
-        for _ in range(n_splits):
+        for _ in range(integer(n_splits, "n_splits")):
             order = torch.randperm(n_images, generator=generator)
             halves = (
                 FilterDamage({layer: c[half] for layer, c in self.changes.items()})

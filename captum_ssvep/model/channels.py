@@ -11,21 +11,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from .._checks import integer, unknown_choice
+from .._compat import POOLS, BatchNorm, Convolution, InstanceNorm
 
 # Arrangement of a layer's result: (N, channels, ...), (N, ..., channels) or (N, tokens, channels).
 Layout = Literal["channels_first", "channels_last", "tokens"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-
-
-def _in_1d_to_3d(*kinds: str) -> tuple[type[nn.Module], ...]:
-    names = [f"{kind}{n}d" for kind in kinds for n in (1, 2, 3)]
-    return tuple(getattr(nn, name) for name in names if hasattr(nn, name))
-
-
-CONVOLUTIONS = _in_1d_to_3d("Conv", "ConvTranspose")
-BATCH_NORMS = (*_in_1d_to_3d("BatchNorm"), nn.SyncBatchNorm)
-POOLS = ("MaxPool", "AvgPool", "LPPool", "FractionalMaxPool", "AdaptiveMaxPool", "AdaptiveAvgPool")
-CHANNELS_FIRST = (*CONVOLUTIONS, *_in_1d_to_3d("InstanceNorm", *POOLS), nn.GroupNorm)
+CHANNELS_FIRST = (Convolution, BatchNorm, InstanceNorm, nn.GroupNorm, *POOLS)
 CHANNELS_LAST = (nn.Linear, nn.Embedding, nn.MultiheadAttention, nn.RNNBase)
 
 
@@ -33,7 +24,7 @@ def is_batch_norm(module: nn.Module | None) -> bool:
     """Whether a module scales and shifts each channel, which makes a silent one constant."""
     # Looked up, not imported: importing torchvision takes a second.
     frozen = getattr(sys.modules.get("torchvision.ops.misc"), "FrozenBatchNorm2d", ())
-    return isinstance(module, (*BATCH_NORMS, frozen))
+    return isinstance(module, (BatchNorm, frozen))
 
 
 class ChannelDims:
@@ -43,13 +34,13 @@ class ChannelDims:
     block does not. Such a layer is taken to have its channels where a module with a known type has
     them that, in this order of preference, returned the same shape, returned the same height and
     width (a concatenation has a different number of channels), took the same shape, or returned as
-    many dimensions. A shape alone shows nothing: (N, channels, length) and (N, tokens, channels)
-    look alike, and so do maps with as many rows as channels. Nor does it show that a module of the
-    user's own moved the channels, where channels, height and width are all equal.
+    many dimensions (if more than three). A shape alone shows nothing: (N, channels, length) and
+    (N, tokens, channels) look alike, and so do maps with as many rows as channels. Nor does it show
+    that a user's own module moved the channels, if channels, height and width are all equal.
 
     Args:
-        channel_dim (int, optional): The user's answer for every layer whose own type does not show
-            it. Default: None, what the other modules show.
+        channel_dim (int, optional): The user's answer for every layer but convolutions and others
+            whose channels are always first. Default: None, what the modules show.
 
     Raises:
         TypeError: If ``channel_dim`` is not an integer.
@@ -64,11 +55,13 @@ class ChannelDims:
         self.given: dict[torch.Size | int, set[int]] = defaultdict(set)
         self.taken: dict[torch.Size, set[int]] = defaultdict(set)
         self.extents: set[torch.Size] = set()
-        self.decided: dict[tuple[nn.Module | None, int], int] = {}
+        self.decided: dict[tuple[nn.Module | None, torch.Size], int] = {}
 
     def see(self, module: nn.Module, args: Any, output: Any) -> None:
         """Learn from a module, as its forward hook; a type that shows nothing is skipped."""
         for dim in _by_type(module):
+            # An LSTM or attention returns its states or weights as well.
+            output = output[0] if isinstance(output, tuple) and output else output
             if isinstance(output, Tensor):
                 self.given[output.shape[1:]].add(dim)
                 self.given[output.dim()].add(dim)
@@ -84,18 +77,19 @@ class ChannelDims:
         """
         if len(shape) <= 2:
             return 1 if len(shape) == 2 else None
-        if self.channel_dim is not None and not _by_type(layer):
+        if self.channel_dim is not None and 1 not in _by_type(layer):
             if not -len(shape) < self.channel_dim < len(shape) or self.channel_dim == 0:
                 raise ValueError(
-                    f"Expected `channel_dim` to be a dimension behind the batch of shape "
+                    f"Expected `channel_dim` to be a dimension after the batch of shape "
                     f"{tuple(shape)}, but got {self.channel_dim}"
                 )
             return self.channel_dim % len(shape)
-        call = layer, len(shape)  # one activation may be called on both maps and tokens
+        call = layer, shape[1:]  # one activation may be called on both maps and tokens
         if call not in self.decided:
             given, taken = self.given[shape[1:]], self.taken[shape[1:]]
             fitting = {dim for dim in (1, -1) if _extent(shape, dim) in self.extents}
-            evidence = (_by_type(layer), given, fitting, taken, self.given[len(shape)])
+            rank = self.given[len(shape)] if len(shape) > 3 else set()
+            evidence = (_by_type(layer), given, fitting, taken, rank)
             dim = next((dim for dims in evidence if len(dims) == 1 for dim in dims), None)
             if dim is None:
                 return None
@@ -110,7 +104,7 @@ class ChannelDims:
                 layer.
         """
         shape = tuple(output.shape)
-        fewest = layer.weight.dim() if isinstance(layer, CONVOLUTIONS) else 2  # type: ignore[operator]
+        fewest = 2 + len(layer.kernel_size) if isinstance(layer, Convolution) else 2
         if len(shape) < fewest:
             raise ValueError(
                 f"Expected layer {name!r} to give shape (N, channels, ...), but got {shape}"
@@ -189,7 +183,7 @@ def layout_of(n_dims: int, channel_dim: int | None) -> Layout | None:
         >>> layout_of(4, 1), layout_of(4, 3), layout_of(3, 2), layout_of(2, 1)
         ('channels_first', 'channels_last', 'tokens', None)
     """
-    if channel_dim is None or n_dims == 2:
+    if channel_dim not in (1, n_dims - 1) or n_dims == 2:
         return None
     if channel_dim == 1:
         return "channels_first"

@@ -90,8 +90,9 @@ def score_neurons(
             it holds all images scored until then. The data must come in the same order again.
             All arguments, the layers, the weights and buffers of the model, and the length, order
             and first item of the data are compared. Changed code, attributes or hooks of the model
-            (such as filters silenced by `ablated`) and changed later items go unnoticed; use
-            ``checkpoint_key`` for those. Process r > 0 adds ``.r`` to the name. Default: None
+            (such as filters silenced by `ablated`) and changed later items go unnoticed, and
+            functions (such as a pooling) are compared by name alone; use ``checkpoint_key`` for
+            those. Process r > 0 adds ``.r`` to the name. Default: None
         checkpoint_key (str, optional): Any text; a checkpoint with a different key is refused.
             Default: ``""``
         checkpoint_every (int, optional): Batches between two saves. Default: 10
@@ -196,7 +197,8 @@ class _Sweep:
         root = root_module(self.attribution.forward_func)
         return {
             "method": _description(self.attribution),
-            "model": self.attribution.forward_func if root is None else root,
+            # Behind a plain function, at least the layers are known.
+            "model": layers_read(self.attribution)[1] if root is None else root,
             "layers": self.names,
             "by_class": self.by_class,
             "labels_as": self.labels_as,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import warn_user
+from .._checks import integer, warn_user
 from ..design import Component, ComponentSelection, Design, TaggingDesign
 from ..design.base import Line
 from ..design.distinct import merge_equal_frames
@@ -69,6 +69,7 @@ class SpectrumPlan:
         """
         design = chosen_design(design)
         wanted = design.components(components, max_order)
+        n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
         warn_of_collisions(design, wanted)
         if not 0 <= noise_std < math.inf:
             raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
@@ -176,10 +177,7 @@ def chosen_design(design: Design | None) -> Design:
 
 
 def neighbors_of(
-    component: Sequence[int],
-    components: Sequence[Component],
-    design: Design,
-    n_neighbors: int,
+    component: Sequence[int], components: Sequence[Component], design: Design, n_neighbors: int
 ) -> tuple[int, ...]:
     """Noise bins of a component: they hold no component that is read or of order 4 or less."""
     if not n_neighbors:

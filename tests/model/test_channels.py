@@ -208,7 +208,7 @@ def test_where_no_module_says_it_the_user_has_to():
         assert ChannelDims(1).of(layer, "relu", result) == 1
         assert ChannelDims(-1).of(layer, "relu", result) == len(shape) - 1
         for wrong in (0, 5, -5):
-            with pytest.raises(ValueError, match="dimension behind the batch"):
+            with pytest.raises(ValueError, match="dimension after the batch"):
                 ChannelDims(wrong).of(layer, "relu", result)
     dims = ChannelDims()
     with pytest.raises(ValueError, match=r"to give shape \(N, channels, ...\), but got \(5,\)"):
