@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from captum_ssvep import FrequencyTaggingAttribution, rank_agreement, score_neurons
+from captum_ssvep.evaluation import FilterDamage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,3 +49,10 @@ def test_scores_and_mappings_agree():
         rank_agreement(scores, {"0": scores.mean["0"]})
     with pytest.raises(ValueError, match="scores of the same neurons"):
         rank_agreement({"0": torch.ones(3)}, {"0": torch.ones(4)})
+
+
+def test_a_damage_has_to_be_read_first():
+    damage = FilterDamage({"0": torch.rand(3, 4)})
+    with pytest.raises(TypeError, match="mean_absolute"):
+        rank_agreement({"0": torch.rand(4)}, damage)
+    assert rank_agreement(damage.mean_absolute, damage.mean_absolute).overall == pytest.approx(1)

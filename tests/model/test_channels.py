@@ -220,3 +220,61 @@ def test_hooks_are_gone():
     with channel_dims(model):
         assert model[0]._forward_hooks
     assert not model[0]._forward_hooks
+
+
+class Recurrent(nn.Module):
+    """An LSTM behind a convolution, whose output is dropped out before it is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv1d(1, 6, 3, padding=1)
+        self.lstm = nn.LSTM(6, 5, batch_first=True)
+        self.drop = nn.Dropout()
+
+    def forward(self, x):
+        return self.drop(self.lstm(self.convolution(x).transpose(1, 2))[0])
+
+
+def test_the_tuple_of_an_lstm_shows_where_channels_lie():
+    model = Recurrent().eval()
+    with torch.no_grad(), channel_dims(model) as dims:
+        output = model(torch.rand(2, 1, 12))
+    assert dims.of(model.drop, "drop", output) == 2
+
+
+def test_sequences_are_not_judged_by_other_sequences():
+    """A convolution elsewhere gave three dimensions, too, but of another shape and length."""
+    model = nn.Sequential(nn.Conv1d(1, 32, 3), nn.MaxPool1d(2)).eval()
+    with torch.no_grad(), channel_dims(model) as dims:
+        model(torch.rand(2, 1, 40))
+    assert dims.find(nn.Dropout(), torch.Size((2, 64, 128))) is None
+
+
+def test_one_activation_is_judged_shape_by_shape():
+    activation = nn.ReLU()
+    dims = ChannelDims()
+    dims.see(nn.Conv2d(3, 4, 1), (), torch.empty(2, 4, 6, 5))
+    dims.see(nn.Linear(4, 7), (), torch.empty(2, 8, 9, 7))
+    assert dims.find(activation, torch.Size((2, 4, 6, 5))) == 1
+    assert dims.find(activation, torch.Size((2, 8, 9, 7))) == 3
+
+
+def test_layers_of_the_users_own_inherit_the_rule():
+    class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
+        def _check_input_dim(self, x):
+            pass
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), SynchronizedBatchNorm(4)).eval()
+    nn.init.ones_(model[1].bias)
+    with ablated(model, {"0": 2}), torch.no_grad():
+        assert (model(torch.rand(2, 3, 5, 6))[:, 2] == 0).all()
+
+
+def test_an_override_leaves_convolutions_alone():
+    dims = ChannelDims(channel_dim=3)
+    assert dims.find(nn.Conv2d(3, 4, 1), torch.Size((2, 4, 6, 5))) == 1
+    assert dims.find(nn.ReLU(), torch.Size((2, 4, 6, 5))) == 3
+    assert dims.find(nn.Linear(3, 4), torch.Size((2, 4, 6, 5))) == 3
+    for wrong in (True, 1.5, {"0": 1}):
+        with pytest.raises(TypeError, match="`channel_dim` to be an integer"):
+            ChannelDims(channel_dim=wrong)

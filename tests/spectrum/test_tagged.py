@@ -308,3 +308,13 @@ def test_by_default_all_components_to_the_order_that_the_design_resolves_are_rea
     spectrum = TaggedSpectrum.from_series(series, design, n_neighbors=0)
     assert spectrum.components == design.components("all", order)
     assert max(component.order for component in spectrum.components) == order
+
+
+def test_the_number_of_neighbors_may_be_numpys(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 3)).eval()
+    tagging = FrequencyTaggingAttribution(model, "0")
+    spectrum = tagging.spectrum(torch.rand(1, 4), n_neighbors=np.int64(1), noise_std=0.1)
+    spectrum.save(tmp_path / "spectrum.npz")
+    assert TaggedSpectrum.load(tmp_path / "spectrum.npz").n_neighbors == 1
+    with pytest.raises(TypeError, match="`n_neighbors` to be an integer"):
+        tagging.spectrum(torch.rand(1, 4), n_neighbors=2.5)
