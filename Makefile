@@ -17,7 +17,7 @@ lint: .venv/tested
 
 # Runs every notebook and leaves the files as they are.
 notebooks: .venv/tested
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 --timeout=900 --durations=0 -p no:randomly \
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1200 --timeout=2400 --durations=0 -p no:randomly \
 	    --override-ini=addopts= --override-ini=filterwarnings= tutorials
 
 # Builds, and tries the wheel elsewhere in a virtual environment of its own.
