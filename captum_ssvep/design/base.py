@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import contrast_range, shown, warn_user
 from .components import Component, ComponentGroup, enumerate_components, label
 from .distinct import merge_equal_frames
 
@@ -45,6 +46,34 @@ class Design(ABC):
     # Tag of each part in Hz, and frames per second; empty and None without time.
     frequencies: Sequence[float] = ()
     sampling_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        self._validate()
+        for caution in self._cautions():
+            warn_user(caution)
+
+    def _validate(self) -> None:
+        """Bring the fields into their final form, and refuse what cannot be."""
+        object.__setattr__(self, "contrast", contrast_range(self.contrast))
+
+    def _cautions(self) -> list[str]:
+        """What might be wrong, to be told once, when the user makes the design."""
+        return []
+
+    @classmethod
+    def _rebuilt(cls, values: Mapping[str, Any]) -> Design:
+        """A design like one that was made before: checked again, but without warnings."""
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # a dataclass
+        if unknown := sorted(set(values) - names):
+            raise ValueError(
+                f"Expected `values` of a {cls.__name__} as `to_dict` gives them, but got "
+                f"{', '.join(unknown)}; it takes {', '.join(sorted(names))}"
+            )
+        design = object.__new__(cls)
+        for name, value in values.items():
+            object.__setattr__(design, name, value)
+        design._validate()
+        return design
 
     @property
     def leaks(self) -> bool:
@@ -110,9 +139,8 @@ class Design(ABC):
         0 at the highest contrast, :math:`\pi` at the lowest.
         """
         low, high = self.contrast
-        waves = (2 * contrasts - low - high) / (high - low)
-        phases: NDArray[np.float64] = np.arccos(np.clip(waves, -1, 1))
-        return phases
+        waves = (2 * numbers(contrasts, "contrasts") - low - high) / (high - low)
+        return np.asarray(np.arccos(np.clip(waves, -1, 1)))
 
     @abstractmethod
     def replicate(self) -> tuple[Design, float]:
@@ -161,18 +189,33 @@ class Design(ABC):
         if isinstance(selection, str):
             order = self.default_order if max_order is None else max_order
             return enumerate_components(selection, self.n_parts, order)
-        if any(isinstance(entries, int) for entries in selection):
+        try:
+            entries = tuple(selection)
+        except TypeError:  # also of a tensor without dimensions
+            entries = (0,)  # type: ignore[assignment]
+        if not all(isinstance(n, Iterable) and not isinstance(n, str) for n in entries):
             raise TypeError(
                 "Expected `components` to be a group's name or a sequence of integer tuples, but "
-                f"got {selection!r}; a single component is written [(1, 1)]"
+                f"got {shown(selection)}; a single component is written [(1, 1)]"
             )
-        components = tuple(map(Component, selection))
-        if not components or any(len(component) != self.n_parts for component in components):
+        components = tuple(map(Component, entries))
+        if not components:
+            raise ValueError(
+                f"Expected `components` to hold tuples of {self.n_parts} integers, but got none"
+            )
+        for component in components:
+            self._multiples(component)
+        return components
+
+    def _multiples(self, component: Sequence[int]) -> tuple[int, ...]:
+        """The integers of a component, with their signs, one for each part of this design."""
+        checked = Component(component)
+        if len(checked) != self.n_parts:
             raise ValueError(
                 f"Expected `components` to hold tuples of {self.n_parts} integers, one per part, "
-                f"but got {[tuple(entries) for entries in selection]}"
+                f"but got {shown(tuple(component))}"
             )
-        return components
+        return tuple(component)
 
     def frequency(self, component: Sequence[int]) -> float | None:
         """Frequency of a component in Hz; None without time."""
@@ -184,7 +227,7 @@ class Design(ABC):
 
     def label(self, component: Sequence[int]) -> str:
         """Name of a component."""
-        return label(component)
+        return label(self._multiples(component))
 
     def title(self, component: Sequence[int]) -> str:
         """Name of a component, with its frequency if the design is in time.
@@ -206,4 +249,43 @@ class Design(ABC):
     def from_dict(values: Mapping[str, Any]) -> Design:
         """The design with the kind and arguments that `to_dict` gave."""
         designs = {getattr(made, "kind", None): made for made in Design.__subclasses__()}
-        return designs[values["kind"]](**{k: v for k, v in values.items() if k != "kind"})
+        kind = values.get("kind") if isinstance(values, Mapping) else None
+        if not isinstance(kind, str) or kind not in designs:
+            raise ValueError(
+                f"Expected `values` to be a dictionary that `to_dict` gave, but got {shown(values)}"
+            )
+        return designs[kind]._rebuilt({k: v for k, v in values.items() if k != "kind"})
+
+
+def numbers(values: Any, name: str) -> NDArray[np.float64]:
+    """An array of finite numbers.
+
+    Raises:
+        TypeError, ValueError: If the values are none; ``name`` is the argument in the message.
+    """
+    array = _array(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"Expected `{name}` to hold numbers, but got {shown(values)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"Expected `{name}` to be finite, but got {shown(values)}")
+    return array.astype(np.float64)
+
+
+def integers(values: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """An array of integers with any number of rows of a shape.
+
+    Raises:
+        TypeError: If the values are none; ``name`` is the argument in the message.
+    """
+    array = _array(values)
+    if array.size and (array.dtype.kind not in "iu" or array.shape[1:] != shape or not array.ndim):
+        entries = f"{shape[0]} integers each" if shape else "integers"
+        raise TypeError(f"Expected `{name}` to hold {entries}, but got {shown(values)}")
+    return array.astype(np.int64).reshape(-1, *shape)
+
+
+def _array(values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):  # such as lists of unequal lengths
+        return np.array(None)

@@ -1,18 +1,22 @@
 """Choose a design for a number of parts."""
 
+import bisect
 import math
 from typing import Literal, get_args
 
-from .._checks import integer, unknown_choice
+from .._checks import choice, count, integer
 from .base import Design
 from .collisions import collision_free_bins
-from .grids import ChebyshevGrid
+from .components import MOST_VECTORS, n_vectors
+from .grids import ChebyshevGrid, can_be_run
 from .tags import TaggingDesign, Waveform
 
 DesignKind = Literal["auto", "grid", "time"]
 
 # With more parts a grid needs too many frames (`benchmarks/accuracy.py`).
 MOST_PARTS_OF_A_GRID = 4
+# Parts times integer vectors up to the order. The search takes about 5 s for so many (2 cores).
+MOST_SEARCHED = 100_000
 
 
 def choose_design(
@@ -51,8 +55,8 @@ def choose_design(
         Design: A `ChebyshevGrid` or a `TaggingDesign`.
 
     Raises:
-        ValueError: If ``n_parts`` or ``max_order`` is below 1, or the kind is unknown or does not
-            fit the waveform.
+        ValueError: If ``n_parts`` or ``max_order`` is below 1, the kind is unknown or does not
+            fit the waveform, or the design would take too many frames; the message says how many.
         TypeError: If a number is not an integer.
 
     Examples::
@@ -64,15 +68,16 @@ def choose_design(
         ((1.0, 6.0, 21.0, 66.0), 82, 3)
     """
     n_parts, max_order = integer(n_parts, "n_parts"), integer(max_order, "max_order")
-    if kind not in get_args(DesignKind):
-        raise unknown_choice("kind", kind, get_args(DesignKind))
+    choice(kind, "kind", get_args(DesignKind))
+    choice(waveform, "waveform", get_args(Waveform))
     if kind == "grid" and waveform != "sine":
         raise ValueError(
             "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
             f"sine, but got {waveform!r}; take kind='time'"
         )
-    fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
-    if kind == "grid" or (kind == "auto" and fits_grid):
+    if not _is_affordable(n_parts, max_order, kind, waveform):
+        raise _too_many_frames(n_parts, max_order, kind, waveform)
+    if _is_grid(n_parts, kind, waveform):
         return ChebyshevGrid(n_parts, max_order + 1, contrast)
     order = max_order + (kind == "auto")
     bins: tuple[int, ...] = (order + 1, order + 2)
@@ -81,4 +86,47 @@ def choose_design(
         bins, period = collision_free_bins(n_parts, order)
     return TaggingDesign(
         bins, period, 3 * period, phases=math.pi / 2, contrast=contrast, waveform=waveform
+    )
+
+
+def _is_grid(n_parts: int, kind: DesignKind, waveform: Waveform) -> bool:
+    fits_grid = n_parts <= MOST_PARTS_OF_A_GRID and waveform == "sine"
+    return kind == "grid" or (kind == "auto" and fits_grid)
+
+
+def _is_affordable(n_parts: int, max_order: int, kind: DesignKind, waveform: Waveform) -> bool:
+    """Whether a design is found within seconds, and its frames fit into memory."""
+    if _is_grid(n_parts, kind, waveform):
+        return can_be_run(n_parts, max_order + 1)
+    n_lines = n_vectors(n_parts, max_order + (kind == "auto"))
+    return n_lines <= MOST_VECTORS if n_parts <= 2 else n_parts * n_lines <= MOST_SEARCHED
+
+
+def _too_many_frames(
+    n_parts: int, max_order: int, kind: DesignKind, waveform: Waveform
+) -> ValueError:
+    """The error for a design that is not affordable, with what is."""
+    cost = f"{max_order + 1} ** {n_parts} frames"
+    if not _is_grid(n_parts, kind, waveform):
+        order = max_order + (kind == "auto")
+        n_lines = n_vectors(n_parts, order)
+        number = f"{n_lines:,}" if n_lines < 10**12 else f"10 ** {len(str(n_lines)) - 1}"
+        cost = f"at least {number} frames, one for each line to order {order}"
+    tries = range(1, 10**9)
+    lower = bisect.bisect_left(
+        tries, True, key=lambda m: not _is_affordable(n_parts, m, kind, waveform)
+    )
+    fewer = bisect.bisect_left(
+        tries, True, key=lambda n: not _is_affordable(n, max_order, kind, waveform)
+    )
+    remedies = [f"max_order={lower}"] if lower else []
+    if kind != "time" and _is_affordable(n_parts, max_order, "time", waveform):
+        remedies.append("kind='time'")
+    if fewer:
+        remedies.append(f"at most {fewer} parts, each of several regions")
+    if not remedies:
+        remedies.append("fewer parts and a lower order")
+    return ValueError(
+        f"Expected `n_parts` and `max_order` of a design that is found in seconds, but "
+        f"{count(n_parts, 'part')} to order {max_order} take {cost}; take {' or '.join(remedies)}"
     )

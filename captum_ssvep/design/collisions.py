@@ -8,14 +8,12 @@ how well a design separates components.
 import bisect
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import Component, integer_vectors
-
-# Aliases are listed up to the highest norm that has no more vectors than this.
-MOST_VECTORS = 1_000_000
+from .components import MOST_VECTORS, Component, integer_vectors, n_vectors
 
 
 def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
@@ -33,13 +31,16 @@ def collision_free_order(bins: Sequence[int], n_frames: int) -> int:
 
     def collides(order: int) -> bool:
         # More vectors than lines cannot each have their own.
-        if _n_vectors(len(bins), order) > n_frames:
+        if n_vectors(len(bins), order) > n_frames:
             return True
-        lines = integer_vectors(len(bins), order) @ bins % n_frames
-        return len(np.unique(lines)) < len(lines)
+        lines = np.sort(integer_vectors(len(bins), order) @ bins % n_frames)
+        return bool((lines[1:] == lines[:-1]).any())
 
     # If two components collide at one order, they also do at any higher order.
-    return bisect.bisect_left(range(1, n_frames + 1), True, key=collides)
+    highest = 1
+    while not collides(highest):
+        highest *= 2
+    return bisect.bisect_left(range(1, highest), True, lo=highest // 2, key=collides)
 
 
 def collisions(
@@ -54,8 +55,8 @@ def collisions(
     """
     found = []
     for component in components:
-        vectors = integer_vectors(len(bins), max(2, component.order))
-        same_line = vectors[(vectors - component) @ bins % n_frames == 0]
+        vectors, lines = _vectors_with_lines(tuple(bins), n_frames, max(2, component.order))
+        same_line = vectors[lines == np.dot(component, bins) % n_frames]
         others = same_line[(same_line != component).any(axis=1)]
         if len(others):
             lowest = others[np.abs(others).sum(axis=1).argmin()].tolist()
@@ -63,7 +64,37 @@ def collisions(
     return found
 
 
-def free_bins(bins: Sequence[int], n_frames: int, max_order: int) -> NDArray[np.int64]:
+@lru_cache(maxsize=8)
+def _vectors_with_lines(
+    bins: tuple[int, ...], n_frames: int, max_order: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    vectors = integer_vectors(len(bins), max_order)
+    return vectors, vectors @ bins % n_frames
+
+
+def harmonics_on_tags(bins: Sequence[int], n_frames: int) -> list[tuple[int, int, int]]:
+    """Tags whose second or third harmonic, folded at the Nyquist line, is another tag.
+
+    Returns:
+        list: For each, the part, the multiple and the other part.
+
+    Examples::
+
+        >>> harmonics_on_tags((10, 20), 240), harmonics_on_tags((100, 40), 240)
+        ([(0, 2, 1)], [(0, 2, 1)])
+    """
+    numbered = list(enumerate(bins))
+    return [
+        (part, multiple, other)
+        for part, tag in numbered
+        for multiple in (2, 3)
+        for other, line in numbered
+        if part != other and multiple * tag % n_frames in (line, n_frames - line)
+    ]
+
+
+@lru_cache(maxsize=8)
+def free_bins(bins: tuple[int, ...], n_frames: int, max_order: int) -> NDArray[np.int64]:
     """Bins strictly between the mean and the Nyquist line that hold no component up to an order.
 
     Examples::
@@ -72,8 +103,10 @@ def free_bins(bins: Sequence[int], n_frames: int, max_order: int) -> NDArray[np.
         [1, 4, 5, 6, 7, 8, 9]
     """
     # Vectors come with both signs, so that a line above the Nyquist line is also found below it.
-    lines = integer_vectors(len(bins), max_order) @ bins % n_frames
-    return np.setdiff1d(np.arange(1, (n_frames + 1) // 2), lines)
+    free = np.ones(n_frames, dtype=bool)
+    free[0] = False
+    free[integer_vectors(len(bins), max_order) @ bins % n_frames] = False
+    return np.flatnonzero(free[: (n_frames + 1) // 2])
 
 
 def collision_free_bins(n_parts: int, max_order: int) -> tuple[tuple[int, ...], int]:
@@ -91,7 +124,9 @@ def collision_free_bins(n_parts: int, max_order: int) -> tuple[tuple[int, ...], 
         >>> collision_free_bins(2, 4)
         ((1, 9), 41)
     """
-    n_frames = len(integer_vectors(n_parts, max_order))
+    n_frames = n_vectors(n_parts, max_order)
+    if n_parts == 1:
+        return (1,), n_frames
     while (bins := _greedy_bins(n_parts, max_order, n_frames)) is None:
         n_frames += max(1, n_frames // 1000)
     return bins, n_frames
@@ -100,22 +135,38 @@ def collision_free_bins(n_parts: int, max_order: int) -> tuple[tuple[int, ...], 
 def _greedy_bins(n_parts: int, max_order: int, n_frames: int) -> tuple[int, ...] | None:
     """Tags without a null combination of norm up to ``2 * max_order``; None if no bin is left."""
     norm = 2 * max_order
-    multiples = np.arange(1, norm + 1)[:, None]
-    lines = multiples * np.arange(1, (n_frames + 1) // 2) % n_frames
     # reached[r]: the lines that combinations of the tags so far reach with a norm of at most r.
     reached = np.zeros((norm + 1, n_frames), dtype=bool)
     reached[:, 0] = True
     bins: list[int] = []
     for _ in range(n_parts):
-        taken = reached[norm - multiples, lines].any(axis=0)
-        if taken.all():
+        # Lines once reached stay so: the next tag lies above the last.
+        tag = _first_free(reached, start=bins[-1] + 1 if bins else 1)
+        if tag is None:
             return None
-        bins.append(1 + int(taken.argmin()))
-        earlier = reached.copy()
-        for multiple in range(1, norm + 1):
-            for shift in (multiple * bins[-1], -multiple * bins[-1]):
-                reached[multiple:] |= np.roll(earlier[: norm + 1 - multiple], shift, axis=1)
+        bins.append(tag)
+        rising = reached
+        for r in range(1, norm + 1):
+            rising[r, tag:] |= rising[r - 1, :-tag]
+            rising[r, :tag] |= rising[r - 1, -tag:]
+        # Falling multiples reach the mirror images.
+        reached = rising.copy()
+        reached[:, 1:] |= rising[:, :0:-1]
     return tuple(bins)
+
+
+def _first_free(reached: NDArray[np.bool_], start: int) -> int | None:
+    """The first bin from ``start`` with no multiple on a line that would close a short vector."""
+    n_norms, n_frames = reached.shape
+    multiples = np.arange(1, n_norms)[:, None]
+    size = 64
+    while start < (n_frames + 1) // 2:
+        candidates = np.arange(start, min(start + size, (n_frames + 1) // 2))
+        taken = reached[n_norms - 1 - multiples, multiples * candidates % n_frames].any(axis=0)
+        if not taken.all():
+            return start + int(taken.argmin())
+        start, size = start + size, 2 * size
+    return None
 
 
 def alias_turning_phases(
@@ -146,7 +197,7 @@ def alias_turning_phases(
     """
     n_parts = len(bins)
     norm = 2 * collision_free_order(bins, n_frames) + 6
-    while _n_vectors(n_parts, norm) > MOST_VECTORS:
+    while n_vectors(n_parts, norm) > MOST_VECTORS:
         norm -= 1
     vectors = integer_vectors(n_parts, norm)
     vectors = vectors[(vectors @ bins % n_frames == 0) & vectors.any(axis=1)]
@@ -161,8 +212,3 @@ def alias_turning_phases(
     best = thirds[np.argmax(strengths @ turned)]
     shifts = 2 * np.pi / 3 * (best[:-1] + best[-1] * np.asarray(bins) / n_frames)
     return tuple(shifts.tolist())
-
-
-def _n_vectors(n_parts: int, norm: int) -> int:
-    """How many integer vectors have absolute values that sum to at most ``norm``."""
-    return sum(2**j * math.comb(n_parts, j) * math.comb(norm, j) for j in range(n_parts + 1))

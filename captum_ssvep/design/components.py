@@ -7,6 +7,8 @@ works with integers alone and knows nothing about hertz, frames or networks.
 
 from __future__ import annotations
 
+import bisect
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, get_args
@@ -14,10 +16,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import integer
+from .._checks import integer, shown
 
 ComponentGroup = Literal["fundamentals", "harmonics", "intermodulations", "all"]
 COMPONENT_GROUPS: tuple[ComponentGroup, ...] = get_args(ComponentGroup)
+
+# More integer vectors than these are not listed for components or aliases.
+MOST_VECTORS = 1_000_000
 
 
 class Component(tuple[int, ...]):
@@ -46,11 +51,14 @@ class Component(tuple[int, ...]):
     __slots__ = ()
 
     def __new__(cls, multiples: Iterable[int]) -> Component:  # noqa: D102
-        entries = tuple(multiples)
+        try:
+            entries = tuple(multiples)
+        except TypeError:  # also of a tensor without dimensions
+            entries = (None,)  # type: ignore[assignment]
         if any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) for n in entries):
             raise TypeError(
-                f"Expected a component to hold one integer per part, but got {entries}; "
-                "(1, 1) is f1 + f2, (2, 0) the second harmonic of f1"
+                "Expected a component's multiples to be one integer per part, but got "
+                f"{shown(multiples)}; (1, 1) is f1 + f2, (2, 0) the second harmonic of f1"
             )
         if not any(entries):
             raise ValueError(
@@ -124,6 +132,41 @@ def integer_vectors(n_parts: int, max_order: int) -> NDArray[np.int64]:
     return vectors
 
 
+def n_vectors(n_parts: int, max_order: int) -> int:
+    """How many `integer_vectors` there are; of more than 1e30, only so many as are beyond doubt.
+
+    Examples::
+
+        >>> n_vectors(2, 1), n_vectors(25, 3)
+        (5, 22151)
+    """
+    total = 0
+    for j in range(min(n_parts, max_order) + 1):
+        total += 2**j * math.comb(n_parts, j) * math.comb(max_order, j)
+        if total > 10**30:
+            break
+    return total
+
+
+def listed_order(max_order: int, n_parts: int) -> int:
+    """An order whose components are few enough to be listed.
+
+    Raises:
+        ValueError: If they are not; the message gives the highest order that can be.
+        TypeError: If the order is not an integer.
+    """
+    max_order = integer(max_order, "max_order", at_least=0)
+    if n_vectors(n_parts, max_order) > MOST_VECTORS:
+        highest = bisect.bisect_left(
+            range(1, max_order), True, key=lambda m: n_vectors(n_parts, m) > MOST_VECTORS
+        )
+        raise ValueError(
+            f"Expected `max_order` of at most {highest} for {n_parts} parts, but got {max_order}, "
+            f"to which there are more than {MOST_VECTORS:,} components; name those you want"
+        )
+    return max_order
+
+
 def in_group(component: Component, group: ComponentGroup) -> bool:
     """Whether a component belongs to a group, such as ``"fundamentals"`` (order 1).
 
@@ -165,7 +208,8 @@ def enumerate_components(
         >>> [str(c) for c in enumerate_components("all", 2, max_order=2)]
         ['f1', 'f2', '2f1', 'f1 + f2', 'f1 - f2', '2f2']
     """
-    max_order = integer(max_order, "max_order")
+    n_parts = integer(n_parts, "n_parts")
+    max_order = listed_order(integer(max_order, "max_order"), n_parts)
     vectors = integer_vectors(n_parts, 1 if group == "fundamentals" else max_order).tolist()
     found = {c for c in map(Component, filter(any, vectors)) if in_group(c, group)}
     if not found:

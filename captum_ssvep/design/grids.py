@@ -1,6 +1,6 @@
 """Tensor Chebyshev grids: designs without time."""
 
-import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +8,24 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import contrast_range, integer
-from .base import ComponentSelection, Design, Line
+from .._checks import integer
+from .base import ComponentSelection, Design, Line, integers
 from .components import Component
+
+# With more, contrasts and weights alone take gigabytes.
+MOST_FRAMES = 1_000_000
+
+
+def can_be_run(n_parts: int, nodes: int) -> bool:
+    """Whether a grid has no more than a million frames.
+
+    Examples::
+
+        >>> can_be_run(8, 5), can_be_run(12, 5)
+        (True, False)
+    """
+    # The power itself could be too long a number.
+    return n_parts * math.log(nodes) < math.log(MOST_FRAMES + 0.5)
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,7 +52,7 @@ class ChebyshevGrid(Design):
         contrast (tuple of float, optional): Lowest and highest contrast. Default: (0.5, 1.0)
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or there would be more than a million frames.
         TypeError: If a number is of the wrong type.
 
     Examples::
@@ -55,10 +70,16 @@ class ChebyshevGrid(Design):
     nodes: int = 5
     contrast: tuple[float, float] = (0.5, 1.0)
 
-    def __post_init__(self) -> None:
+    def _validate(self) -> None:
+        super()._validate()
         object.__setattr__(self, "n_parts", integer(self.n_parts, "n_parts"))
         object.__setattr__(self, "nodes", integer(self.nodes, "nodes", at_least=2))
-        object.__setattr__(self, "contrast", contrast_range(self.contrast))
+        if not can_be_run(self.n_parts, self.nodes):
+            raise ValueError(
+                f"Expected `nodes` ** `n_parts` of at most {MOST_FRAMES:,} frames, but got "
+                f"{self.nodes} ** {self.n_parts}; take fewer nodes, group parts, or let "
+                "`choose_design` choose tags with kind='time'"
+            )
 
     @property
     def n_frames(self) -> int:
@@ -69,7 +90,9 @@ class ChebyshevGrid(Design):
     def _angles(self) -> NDArray[np.float64]:
         """Phase of each part in each frame, shape ``(n_frames, n_parts)``."""
         nodes = np.pi * (2 * np.arange(self.nodes) + 1) / (2 * self.nodes)
-        return np.array(list(itertools.product(nodes, repeat=self.n_parts)))
+        return np.stack(np.meshgrid(*[nodes] * self.n_parts, indexing="ij"), -1).reshape(
+            -1, self.n_parts
+        )
 
     @cached_property
     def contrasts(self) -> NDArray[np.float64]:
@@ -104,11 +127,11 @@ class ChebyshevGrid(Design):
 
     def line(self, component: Sequence[int]) -> Line:
         """The component without its signs: a grid cannot separate sums and differences."""
-        return tuple(map(abs, component))
+        return tuple(map(abs, self._multiples(component)))
 
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
         """Products of cosines, shape ``(len(lines), n_frames)``."""
-        multiples = np.reshape(lines, (-1, 1, self.n_parts))
+        multiples = integers(lines, "lines", (self.n_parts,))[:, None]
         weights: NDArray[np.complex128] = np.cos(multiples * self._angles).prod(axis=2) + 0j
         return weights
 

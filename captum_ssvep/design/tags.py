@@ -3,22 +3,32 @@
 import cmath
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import contrast_range, finite_floats, integer, warn_user
-from .base import Collision, Design, Line
-from .collisions import alias_turning_phases, collision_free_order, collisions, free_bins
-from .components import Component, label
+from .._checks import finite_floats, integer, shown
+from .base import Collision, Design, Line, integers, numbers
+from .collisions import (
+    alias_turning_phases,
+    collision_free_order,
+    collisions,
+    free_bins,
+    harmonics_on_tags,
+)
+from .components import Component, label, listed_order
 
 Waveform = Literal["sine", "triangle"]
 
-# A tag may miss whole cycles by this much and still be coherent (typed decimals: 7.142857 Hz).
+# A tag may miss whole cycles by this much and still be coherent.
 CYCLE_TOLERANCE = 1e-6
+# Typed decimals tell which whole number of cycles is meant if they round by less than this.
+MOST_ROUNDING = 0.1
+# Contrasts of more frames take gigabytes: ten hours at 2 kHz have fewer.
+MOST_FRAMES = 100_000_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,6 +45,8 @@ class TaggingDesign(Design):
     Args:
         frequencies (sequence of float, optional): Tag of each part in Hz. Each completes whole
             cycles in the record, lies below the Nyquist frequency and differs from the others.
+            Rounded ones are understood: 6.67 Hz in three seconds are 20 cycles, 6.666... Hz. A
+            warning tells of a tag that is a second or third harmonic of another.
             Default: (6.0, 7.5)
         sampling_rate (float, optional): Frames per second. Default: 120.0
         n_frames (int, optional): Frames in the record. Default: 240
@@ -72,17 +84,21 @@ class TaggingDesign(Design):
     waveform: Waveform = "sine"
     strict: bool = True
 
-    def __post_init__(self) -> None:
+    def _validate(self) -> None:
+        super()._validate()
         frequencies = finite_floats(self.frequencies, "frequencies")
         phases = finite_floats(np.atleast_1d(np.asarray(self.phases, dtype=object)), "phases")
         if np.ndim(self.phases) == 0:
             phases *= len(frequencies)
-        object.__setattr__(self, "frequencies", frequencies)
         object.__setattr__(self, "phases", phases)
-        object.__setattr__(self, "contrast", contrast_range(self.contrast))
         (sampling_rate,) = finite_floats([self.sampling_rate], "sampling_rate")
         object.__setattr__(self, "sampling_rate", sampling_rate)
         object.__setattr__(self, "n_frames", integer(self.n_frames, "n_frames", at_least=3))
+        if self.n_frames > MOST_FRAMES:
+            raise ValueError(
+                f"Expected `n_frames` to be at most {MOST_FRAMES:,}, but got {self.n_frames:,}; "
+                "analyze a long record in pieces"
+            )
         if sampling_rate <= 0:
             raise ValueError(
                 f"Expected `sampling_rate` to be above 0 Hz, but got {sampling_rate:g}"
@@ -92,19 +108,44 @@ class TaggingDesign(Design):
                 "Expected `frequencies` to hold one tag above 0 Hz per part, but got "
                 f"{frequencies or 'none'}; give what should not flicker the id -1 in the mask"
             )
-        if len(phases) != self.n_parts:
+        if len(phases) != len(frequencies):
             raise ValueError(
-                f"Expected `phases` to be one number or one per tag ({self.n_parts}), but got "
+                f"Expected `phases` to be one number or one per tag ({len(frequencies)}), but got "
                 f"{len(phases)}"
             )
-        if self.waveform not in ("sine", "triangle"):
+        if not isinstance(self.waveform, str) or self.waveform not in get_args(Waveform):
             raise ValueError(
-                f"Expected `waveform` to be 'sine' or 'triangle', but got {self.waveform!r}"
+                f"Expected `waveform` to be 'sine' or 'triangle', but got {shown(self.waveform)}"
             )
-        for complaint in tag_complaints(frequencies, sampling_rate, self.n_frames):
-            if self.strict:
-                raise ValueError(complaint)
-            warn_user(complaint)
+        if not isinstance(self.strict, bool):
+            raise TypeError(f"Expected `strict` to be True or False, but got {shown(self.strict)}")
+        if self.strict:
+            frequencies = tuple(
+                meant_frequency(frequency, sampling_rate, self.n_frames)
+                for frequency in frequencies
+            )
+        object.__setattr__(self, "frequencies", frequencies)
+        complaints = tag_complaints(frequencies, sampling_rate, self.n_frames)
+        too_fast = max(frequencies) * self.n_frames / sampling_rate == math.inf
+        if complaints and (self.strict or too_fast):
+            raise ValueError(complaints[0])
+
+    def _cautions(self) -> list[str]:
+        cautions = tag_complaints(self.frequencies, self.sampling_rate, self.n_frames)
+        found = harmonics_on_tags(self.bins, self.n_frames)
+        if found:
+            named = [
+                f"the {('second', 'third')[multiple - 2]} harmonic of {self.frequencies[part]:g} "
+                f"Hz falls on the tag {self.frequencies[other]:g} Hz"
+                for part, multiple, other in found[:3]
+            ]
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            cautions.append(
+                f"Responses to parts cannot be told apart: {', '.join(named)}{more}. Move a tag by "
+                f"{self.sampling_rate / self.n_frames:g} Hz or more, or take `choose_design` with "
+                "a `max_order` of 2 or more"
+            )
+        return cautions
 
     @property
     def n_parts(self) -> int:
@@ -115,7 +156,7 @@ class TaggingDesign(Design):
     def _phases(self) -> tuple[float, ...]:
         return self.phases  # type: ignore[return-value]  # a tuple after __post_init__
 
-    @property
+    @cached_property
     def leaks(self) -> bool:
         """Whether the tags are not coherent, which needs ``strict=False``."""
         return bool(tag_complaints(self.frequencies, self.sampling_rate, self.n_frames))
@@ -152,7 +193,8 @@ class TaggingDesign(Design):
 
     def signed_bin(self, component: Sequence[int]) -> int:
         """Cycles of the component in the record, folded into ``(-n_frames/2, n_frames/2]``."""
-        line = sum(n * k for n, k in zip(component, self.bins, strict=True)) % self.n_frames
+        multiples = self._multiples(component)
+        line = sum(n * k for n, k in zip(multiples, self.bins, strict=True)) % self.n_frames
         return line if line <= self.n_frames // 2 else line - self.n_frames
 
     def bin(self, component: Sequence[int]) -> int:
@@ -173,7 +215,8 @@ class TaggingDesign(Design):
     def line_weights(self, lines: Sequence[Line]) -> NDArray[np.complex128]:
         """Exponentials of the discrete Fourier transform, shape ``(len(lines), n_frames)``."""
         # The integer remainder keeps the phase exact, however long the record.
-        turns = np.outer(lines, np.arange(self.n_frames)) % self.n_frames / self.n_frames
+        bins = integers(lines, "lines", ())
+        turns = np.outer(bins, np.arange(self.n_frames)) % self.n_frames / self.n_frames
         weights: NDArray[np.complex128] = np.exp(-2j * np.pi * turns)
         return weights
 
@@ -195,8 +238,8 @@ class TaggingDesign(Design):
         if self.waveform == "sine":
             return super().phase_of(contrasts)
         low, high = self.contrast
-        phases: NDArray[np.float64] = np.pi * np.clip((high - contrasts) / (high - low), 0, 1)
-        return phases
+        fallen = (high - numbers(contrasts, "contrasts")) / (high - low)
+        return np.asarray(np.pi * np.clip(fallen, 0, 1))
 
     def replicate(self) -> tuple[Design, float]:
         r"""The same tags with other phases.
@@ -214,7 +257,9 @@ class TaggingDesign(Design):
                 f"from other phases, but got {self.frequencies} with strict=False"
             )
         shifts = alias_turning_phases(self.bins, self.n_frames, self.waveform == "triangle")
-        return replace(self, phases=np.add(self._phases, shifts).tolist()), math.sqrt(3)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        phases = np.add(self._phases, shifts).tolist()
+        return self._rebuilt({**values, "phases": phases}), math.sqrt(3)
 
     def frequency(self, component: Sequence[int]) -> float:
         """Frequency of the component in Hz, ``abs(sum n_i f_i)``.
@@ -227,16 +272,17 @@ class TaggingDesign(Design):
         return abs(self._signed_frequency(component))
 
     def _signed_frequency(self, component: Sequence[int]) -> float:
-        return sum(n * f for n, f in zip(component, self.frequencies, strict=True))
+        multiples = self._multiples(component)
+        return sum(n * f for n, f in zip(multiples, self.frequencies, strict=True))
 
     def angle(self, component: Sequence[int]) -> float:
         """Phase in radians of the component at the first frame: ``sum n_i (phi_i - pi/2)``."""
-        phases = zip(component, self._phases, strict=True)
+        phases = zip(self._multiples(component), self._phases, strict=True)
         return sum(n * (phase - math.pi / 2) for n, phase in phases)
 
     def line_frequency(self, line: Line) -> float:
         """Frequency of a DFT line in Hz."""
-        return line * self.sampling_rate / self.n_frames  # type: ignore[operator]  # a bin, in time
+        return integer(line, "line", at_least=0) * self.sampling_rate / self.n_frames
 
     def label(self, component: Sequence[int]) -> str:
         """Name of the component, with the sign that makes its frequency positive.
@@ -283,7 +329,9 @@ class TaggingDesign(Design):
             >>> TaggingDesign().collisions(TaggingDesign().components([(1, 1), (5, 0)]))
             [(Component(5f1), Component(4f2))]
         """
-        return collisions(self.bins, self.n_frames, components)
+        wanted = self.components(components)
+        listed_order(max(component.order for component in wanted), self.n_parts)
+        return collisions(self.bins, self.n_frames, wanted)
 
     def neighbors(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4
@@ -308,18 +356,52 @@ class TaggingDesign(Design):
             (10, 11, 13, 14)
         """
         line = self.bin(component)
-        free = free_bins(self.bins, self.n_frames, max_order)
-        free = free[free != line]
-        if n_neighbors < 1 or len(free) < 2 * n_neighbors:
+        n_neighbors = integer(n_neighbors, "n_neighbors")
+        free = free_bins(self.bins, self.n_frames, listed_order(max_order, self.n_parts))
+        split = int(np.searchsorted(free, line))
+        own = split < len(free) and free[split] == line
+        n_free = len(free) - own
+        if n_free < 2 * n_neighbors:
             raise ValueError(
                 f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
-                f"components to order {max_order}, but got {n_neighbors} and {len(free)} free bins "
+                f"components to order {max_order}, but got {n_neighbors} and {n_free} free bins "
                 f"in {self.n_frames} frames; a lower `max_order` or {3 * self.n_frames} frames of "
                 "these tags leave more, and n_neighbors=0 does without"
             )
-        split = int(np.searchsorted(free, line))
-        start = min(max(split - n_neighbors, 0), len(free) - 2 * n_neighbors)
-        return tuple(free[start : start + 2 * n_neighbors].tolist())
+        start = min(max(split - n_neighbors, 0), n_free - 2 * n_neighbors)
+        places = np.arange(start, start + 2 * n_neighbors)
+        places += own & (places >= split)
+        return tuple(free[places].tolist())
+
+
+def meant_frequency(frequency: float, sampling_rate: float, n_frames: int) -> float:
+    """The frequency of whole cycles that rounding, of a tag or the sampling rate, has hidden.
+
+    A number stands for all that round to it. If these differ by less than a fifth of a cycle in
+    the record, and one completes whole cycles, that one is meant. One decimal rounds nothing.
+
+    Examples::
+
+        >>> meant_frequency(6.67, 120.0, 360), meant_frequency(6.7, 120.0, 360)
+        (6.666666666666667, 6.7)
+    """
+    cycles = frequency * n_frames / sampling_rate
+    if not 0.5 < cycles < n_frames / 2:
+        return frequency
+    relative = _rounding(frequency) / frequency + _rounding(sampling_rate) / sampling_rate
+    rounding = relative * cycles
+    exact = round(cycles) * sampling_rate / n_frames
+    missed = abs(cycles - round(cycles))
+    is_meant = missed <= CYCLE_TOLERANCE or missed <= 1.001 * rounding < MOST_ROUNDING
+    return exact if is_meant and not math.isclose(frequency, exact, rel_tol=1e-12) else frequency
+
+
+def _rounding(number: float) -> float:
+    """Half a unit in the last of two or more decimals; 0 for fewer."""
+    # Numbers in single precision have these digits, too.
+    close = (d for d in range(16) if math.isclose(round(number, d), number, rel_tol=1e-7))
+    decimals = next(close, 16)
+    return 0.5 * 10.0**-decimals if decimals > 1 else 0.0
 
 
 def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames: int) -> list[str]:
@@ -337,28 +419,53 @@ def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames:
         >>> tag_complaints((6.0, 6.0), 120.0, 240)[0].split("; ")[1]
         '0.5 Hz is free'
     """
-    resolution = sampling_rate / n_frames
+    cycles = [frequency * n_frames / sampling_rate for frequency in frequencies]
     highest = (n_frames - 1) // 2
+    bins = [round(min(number, n_frames)) for number in cycles]
     complaints = []
-    for frequency in frequencies:
-        cycles = frequency / resolution
-        if cycles >= n_frames / 2:
+    for part, (frequency, number) in enumerate(zip(frequencies, cycles, strict=True)):
+        near = _free_bins_near(number, highest, {*bins[:part], *bins[part + 1 :]})
+        nearest = " or ".join(_written(line, sampling_rate, n_frames) for line in near)
+        remedy = f"nearest: {nearest}" if near else "take more frames"
+        if bins[part] > highest or number >= n_frames / 2:
             complaints.append(
                 f"Expected `frequencies` to lie below the Nyquist frequency, {sampling_rate / 2:g} "
-                f"Hz, but got {frequency:g} Hz; nearest: {highest * resolution:g}"
+                f"Hz, but got {frequency:.15g} Hz; {remedy}"
             )
-        elif abs(cycles - round(cycles)) > CYCLE_TOLERANCE:
-            nearest = sorted({max(1, math.floor(cycles)), min(highest, math.ceil(cycles))})
+        elif bins[part] < 1 or abs(number - bins[part]) > CYCLE_TOLERANCE:
             complaints.append(
                 f"Expected `frequencies` to complete whole cycles in {n_frames} frames at "
-                f"{sampling_rate:g} Hz, but {frequency:g} Hz makes {cycles:g}; nearest: "
-                + " or ".join(f"{n * resolution:g}" for n in nearest)
+                f"{sampling_rate:.15g} Hz, but {frequency:.15g} Hz makes {number:.10g}; {remedy}"
             )
-    bins = {round(frequency / resolution) for frequency in frequencies}
-    if not complaints and len(bins) < len(frequencies):
-        free = next(n for n in range(1, highest + 2) if n not in bins)
+    if not complaints and len(set(bins)) < len(bins):
+        free = _free_bins_near(0, highest, set(bins))
+        remedy = (
+            f"{_written(free[0], sampling_rate, n_frames)} Hz is free"
+            if free
+            else "take more frames"
+        )
         complaints.append(
             f"Expected `frequencies` to differ from part to part, but got {tuple(frequencies)}; "
-            f"{free * resolution:g} Hz is free"
+            + remedy
         )
     return complaints
+
+
+def _free_bins_near(cycles: float, highest: int, taken: set[int]) -> list[int]:
+    """The nearest bins below and above a number of cycles that no other tag has."""
+    below = range(math.floor(min(cycles, highest)), 0, -1)
+    above = range(max(1, math.ceil(min(cycles, highest + 1))), highest + 1)
+    found = (next((n for n in bins if n not in taken), None) for bins in (below, above))
+    return sorted({n for n in found if n is not None})
+
+
+def _written(line: int, sampling_rate: float, n_frames: int) -> str:
+    """The frequency of a bin, with as many digits as it takes to be understood."""
+    exact = line * sampling_rate / n_frames
+    texts = [f"{exact:.{digits}g}" for digits in range(6, 18)]
+    understood = (
+        text
+        for text in texts
+        if math.isclose(meant_frequency(float(text), sampling_rate, n_frames), exact, rel_tol=1e-12)
+    )
+    return next(understood, texts[-1])

@@ -47,7 +47,7 @@ def response_surface(
         shape = reduce(np.multiply.outer, [np.cos(multiples[part] * phases) for part in parts])
         n_lines = 2 ** (sum(map(bool, multiples)) - 1)
         strength = n_lines * torch.stack(equal).mean(dim=0)
-        surface += torch.tensordot(torch.from_numpy(shape).to(mean), strength, dims=0)
+        surface += torch.tensordot(torch.from_numpy(shape).to(strength), strength, dims=0)
     return surface
 
 

@@ -4,15 +4,17 @@ All take tensors of any shape, element by element. Definitions used elsewhere (M
 face-categorization literature) differ in the window and in whether they take amplitude or power.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import wraps
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._checks import unknown_choice
+from .._checks import choice, integer, tensor
 
 Statistic = Literal[
     "snr", "snr_db", "amplitude", "coefficient", "baseline_corrected", "zscore", "variance_share"
@@ -22,7 +24,56 @@ REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 LOWEST_SNR_DB = -60.0
 
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
+
+def _checked(main: str) -> Callable[[Function], Function]:
+    """Refuse tensors that a statistic cannot take, by the name of the argument.
+
+    A spectrum's own tensors need no check, which would wait for the device: it calls what is
+    wrapped.
+
+    Args:
+        main: The argument whose shape the others have to fit.
+    """
+
+    def decorate(function: Function) -> Function:
+        parameters = inspect.signature(function)
+
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Tensor:
+            given = parameters.bind(*args, **kwargs).arguments
+            names = [n for n, kind in function.__annotations__.items() if kind is Tensor]
+            for name in (name for name in given if name in names):
+                _validate(name, given[name], main, given[main])
+            return function(*args, **kwargs)
+
+        return cast(Function, checked)
+
+    return decorate
+
+
+def _validate(name: str, value: Any, main: str, main_value: Tensor) -> None:
+    """Refuse what is no tensor of finite numbers, or does not fit the main one."""
+    if not tensor(value, name).is_floating_point():
+        raise TypeError(
+            f"Expected `{name}` of a floating dtype, but got {value.dtype}; convert it, as "
+            "`.double()` does"
+        )
+    if not value.isfinite().all():
+        raise ValueError(f"Expected `{name}` to be finite, but got NaN or infinity")
+    is_list = name == "neighbors"
+    shape, ours = tuple(value.shape)[is_list:], tuple(tensor(main_value, main).shape)
+    pairs = zip(reversed(shape), reversed(ours), strict=False)
+    fits = len(shape) <= len(ours) and all(size in (1, other) for size, other in pairs)
+    if not fits or value.dim() < is_list:
+        raise ValueError(
+            f"Expected `{name}` to fit `{main}` of shape {ours}"
+            f"{', neighbors first' if is_list else ''}, but got shape {tuple(value.shape)}"
+        )
+
+
+@_checked("amplitude")
 def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     r"""Signal-to-noise ratio of a line, finite in a network without noise.
 
@@ -47,6 +98,7 @@ def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     return torch.where(noise > 0, amplitude / noise, torch.zeros_like(amplitude))
 
 
+@_checked("ratio")
 def decibels(ratio: Tensor) -> Tensor:
     """Amplitude ratio in decibels, ``20 log10``, but at least -60 dB, which 0 gives too.
 
@@ -58,6 +110,7 @@ def decibels(ratio: Tensor) -> Tensor:
     return 20 * ratio.clamp(min=10 ** (LOWEST_SNR_DB / 20)).log10()
 
 
+@_checked("amplitude")
 def baseline_corrected(amplitude: Tensor, neighbors: Tensor) -> Tensor:
     """Amplitude minus the mean amplitude of the neighbors; can be summed over harmonics.
 
@@ -69,6 +122,7 @@ def baseline_corrected(amplitude: Tensor, neighbors: Tensor) -> Tensor:
     return amplitude - _mean(neighbors, amplitude)
 
 
+@_checked("amplitude")
 def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     r"""Baseline-corrected amplitude in standard deviations of the neighbors.
 
@@ -88,6 +142,7 @@ def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     return torch.where(spread > 0, corrected / spread, torch.zeros_like(amplitude))
 
 
+@_checked("power")
 def variance_share(power: Tensor, variance: Tensor, floor: Tensor) -> Tensor:
     r"""Share of a neuron's variance over the record that lies in some lines.
 
@@ -109,6 +164,7 @@ def variance_share(power: Tensor, variance: Tensor, floor: Tensor) -> Tensor:
     return torch.where(varies, power / variance.where(varies, torch.ones_like(variance)), 0.0)
 
 
+@_checked("values")
 def reduce(values: Tensor, reduction: Reduction) -> Tensor:
     """Combine a statistic over components, dimension 0.
 
@@ -125,17 +181,21 @@ def reduce(values: Tensor, reduction: Reduction) -> Tensor:
         >>> reduce(torch.tensor([3.0, 4.0]), "energy")
         tensor(5.)
     """
+    choice(reduction, "reduction", REDUCTIONS)
+    if not (values.dim() and len(values)):
+        raise ValueError(
+            f"Expected `values` of at least one component, but got shape {tuple(values.shape)}"
+        )
     if reduction == "mean":
         return values.mean(dim=0)
     if reduction == "sum":
         return values.sum(dim=0)
     if reduction == "max":
         return values.amax(dim=0)
-    if reduction == "energy":
-        return values.square().sum(dim=0).sqrt()
-    raise unknown_choice("reduction", reduction, REDUCTIONS)
+    return values.square().sum(dim=0).sqrt()
 
 
+@_checked("spectrum")
 def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> Tensor:
     """Each bin of a whole spectrum divided by the mean of its neighbors.
 
@@ -159,12 +219,13 @@ def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> T
         >>> neighbor_ratio(torch.tensor([1.0, 1.0, 6.0, 2.0, 2.0]))
         tensor([nan, nan, 4., nan, nan])
     """
-    reach = n_neighbors + n_skip
-    n_bins = spectrum.shape[-1]
-    if n_neighbors < 1 or n_skip < 0 or 2 * reach >= n_bins:
+    n_neighbors = integer(n_neighbors, "n_neighbors")
+    reach = n_neighbors + integer(n_skip, "n_skip", at_least=0)
+    n_bins = spectrum.shape[-1] if spectrum.dim() else 0
+    if 2 * reach >= n_bins:
         raise ValueError(
-            f"Expected `n_neighbors` of at least 1 and a window of {2 * reach + 1} bins within the "
-            f"spectrum's {n_bins}, but got n_neighbors={n_neighbors}, n_skip={n_skip}"
+            f"Expected `n_neighbors` and `n_skip` with a window of {2 * reach + 1} bins within the "
+            f"{n_bins} of `spectrum`, but got n_neighbors={n_neighbors}, n_skip={n_skip}"
         )
     window = torch.ones(2 * reach + 1, dtype=spectrum.dtype, device=spectrum.device)
     window[n_neighbors : n_neighbors + 2 * n_skip + 1] = 0
@@ -240,7 +301,5 @@ def validate_choices(statistic: str, reduction: str) -> None:
     Raises:
         ValueError: If a name is unknown; the message lists the valid ones.
     """
-    if statistic not in STATISTICS:
-        raise unknown_choice("statistic", statistic, STATISTICS)
-    if reduction not in REDUCTIONS:
-        raise unknown_choice("reduction", reduction, REDUCTIONS)
+    choice(statistic, "statistic", STATISTICS)
+    choice(reduction, "reduction", REDUCTIONS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from .. import _npz
-from .._checks import count, integer
+from .._checks import count, instance, integer, shown
 from ..design import Component, ComponentSelection, Design
 from ..design.components import in_group
 from ..model.channels import Layout, layout_of
@@ -22,7 +24,7 @@ from . import statistics
 from .contrast import response_surface, without_shared_lines
 from .plan import SpectrumPlan, neighbors_of, validate_statistic, warn_of_collisions
 from .statistics import STATISTICS, Reduction, Statistic
-from .sums import FourierSums
+from .sums import FourierSums, RecordSums
 
 # What one number of a spectrum belongs to: an element of the layer's output, a whole channel, or
 # whatever the user's own pooling returns.
@@ -100,7 +102,7 @@ class TaggedSpectrum:
 
         Args:
             series (Tensor or array): Responses to the frames of `tagged_sequence`, in order, shape
-                ``(n_frames, N, *neuron)``.
+                ``(n_frames, N, *neuron)``. A pandas ``DataFrame`` has electrodes as examples.
             design (Design): The stimulus that was shown.
             components (str or sequence, optional): As in `Design.components`.
                 Default: ``"all"``
@@ -113,24 +115,26 @@ class TaggedSpectrum:
             ValueError: If the series is not finite or does not have one row per frame.
             TypeError: If the series does not hold floating-point numbers.
         """
-        series = torch.as_tensor(series).detach()
-        if not series.is_floating_point():
-            raise TypeError(f"Expected `series` of a floating dtype, but got {series.dtype}")
-        if series.dim() < 2 or len(series) != design.n_frames or not series.isfinite().all():
-            raise ValueError(
-                f"Expected `series` to be finite, of shape (n_frames, N, ...) with n_frames = "
-                f"{design.n_frames}, but got shape {tuple(series.shape)}"
-            )
+        if not isinstance(design, Design):
+            raise TypeError(f"Expected `design` to be the design shown, but got {shown(design)}")
+        record = _as_record(series, design.n_frames)
         wanted = design.components(components, max_order)
+        n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
         warn_of_collisions(design, wanted)
         plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False)
-        sums = plan.new_sums(series[0], torch.finfo(series.dtype).eps)
-        sums.add(0, series)
+        sums = plan.sums_of_record(record)
+        if not sums.is_finite:
+            place = torch.nonzero(~record.isfinite())[0].tolist()
+            what = "NaN" if record[tuple(place)].isnan() else "infinity"
+            raise ValueError(
+                f"Expected `series` to be finite, but got {what} at frame {place[0]} of example "
+                f"{place[1]}; leave that example out or interpolate"
+            )
         return cls.from_sums(plan, [sums])
 
     @classmethod
     def from_sums(
-        cls, plan: SpectrumPlan, blocks: Sequence[FourierSums], **origin: Any
+        cls, plan: SpectrumPlan, blocks: Sequence[FourierSums | RecordSums], **origin: Any
     ) -> TaggedSpectrum:
         """The spectrum of successive blocks of examples.
 
@@ -178,13 +182,18 @@ class TaggedSpectrum:
         statistics.validate_choices(statistic, reduction)
         validate_statistic(statistic, self.design)
         values = [self._read(statistic, component) for component in self.select(components)]
-        reduced = statistics.reduce(torch.stack(values), reduction)
-        return STATISTICS[statistic].finish(reduced)
+        reduced = inspect.unwrap(statistics.reduce)(torch.stack(values), reduction)
+        # The type of the activations, also where their squares took a wider one.
+        finished: Tensor = inspect.unwrap(STATISTICS[statistic].finish)(reduced)
+        return finished.to(self.mean.dtype)
 
     def _read(self, statistic: Statistic, component: Sequence[int]) -> Tensor:
         info = STATISTICS[statistic]
         taken = (getattr(self, name) for name in info.takes)
-        return info.function(*(value(component) if callable(value) else value for value in taken))
+        function = inspect.unwrap(info.function)  # without checks, which would wait for the device
+        values = (value(component) if callable(value) else value for value in taken)
+        read: Tensor = function(*values)
+        return read
 
     def amplitude(self, component: Sequence[int]) -> Tensor:
         """Peak amplitude of a component, in units of the activation, shape ``(N, *neuron)``."""
@@ -235,10 +244,15 @@ class TaggedSpectrum:
                 f"Expected a component below the Nyquist frequency, but {Component(component)} "
                 "lies on it, where its mirror image looks like an alias; change `n_frames`"
             )
-        line = self._line(component) * self.design.turn(component)
-        aliases = self.deviations[self._row(component)].abs().square() - line.imag.square()
+        # A power of two, which rounds nothing, keeps squares of sums over many frames in range.
+        unit = 2.0 ** -self.design.n_frames.bit_length()
+        line = self._line(component) * self.design.turn(component) * unit
+        deviation = self.deviations[self._row(component)] * unit
+        aliases = deviation.abs().square() - line.imag.square()
         raised = line.abs() - line.real.abs()
-        return (aliases.clamp(min=0) + raised.square()).sqrt() * self.design.scale(component)
+        return (aliases.clamp(min=0) + raised.square()).sqrt() * (
+            self.design.scale(component) / unit
+        )
 
     def contrast_response(
         self, parts: int | Sequence[int], n_contrasts: int = 33
@@ -279,7 +293,7 @@ class TaggedSpectrum:
                     [0.3750, 0.5625, 0.7500],
                     [0.5000, 0.7500, 1.0000]], dtype=torch.float64)
         """
-        wanted = (int(parts),) if isinstance(parts, (int, np.integer)) else tuple(map(int, parts))
+        wanted = _as_parts(parts)
         distinct = without_shared_lines(self.components, self.design)
         held = [c for c in distinct if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
@@ -326,21 +340,23 @@ class TaggedSpectrum:
 
     def first_order(self, part: int) -> Tensor:
         """Share of the variance that this part alone explains: its first-order Sobol index."""
-        return self._share([c for c in self.components if c.parts == (part,)], part)
+        wanted = (integer(part, "part", -sys.maxsize),)
+        return self._share([c for c in self.components if c.parts == wanted], part)
 
     def interaction(self, parts: Sequence[int]) -> Tensor:
         """Share of the variance that exactly these parts explain together."""
-        if isinstance(parts, int):
+        if not isinstance(parts, (tuple, list)):
             raise TypeError(
-                f"Expected `parts` to be several, as in (0, 1), but got {parts}; `first_order` "
-                "gives what one part explains"
+                f"Expected `parts` to be several, as in (0, 1), but got {shown(parts)}; "
+                "`first_order` gives what one part explains"
             )
-        wanted = tuple(sorted(parts))
+        wanted = tuple(sorted(_as_parts(parts)))
         return self._share([c for c in self.components if c.parts == wanted], parts)
 
     def total_order(self, part: int) -> Tensor:
         """Share of the variance that involves this part in any way: its total Sobol index."""
-        return self._share([c for c in self.components if part in c.parts], part)
+        wanted = integer(part, "part", -sys.maxsize)
+        return self._share([c for c in self.components if wanted in c.parts], part)
 
     @property
     def explained_variance(self) -> Tensor:
@@ -387,7 +403,7 @@ class TaggedSpectrum:
     def neighbor_amplitudes(self, component: Sequence[int]) -> Tensor:
         """Amplitudes of the line's neighbors, shape ``(2 * n_neighbors, N, *neuron)``."""
         bins = neighbors_of(component, self.components, self.design, self.n_neighbors)
-        rows = [self.neighbor_bins.index(line) for line in bins]
+        rows = np.searchsorted(self.neighbor_bins, bins)
         return self.neighbor_lines[rows].abs() * 2 / self.design.n_frames
 
     @property
@@ -484,7 +500,18 @@ class TaggedSpectrum:
         return self if other == 0 else NotImplemented
 
     def to(self, device: torch.device | str) -> TaggedSpectrum:
-        """Move all tensors to a device."""
+        """Move all tensors to a device.
+
+        Raises:
+            TypeError, ValueError: If it is no device of torch.
+        """
+        instance(device, (str, torch.device), "device", "a device, such as 'cpu' or 'cuda'")
+        try:
+            torch.device(device)
+        except RuntimeError:
+            raise ValueError(
+                f"Expected `device` to be one of torch, such as 'cpu' or 'cuda', but got {device!r}"
+            ) from None
         return replace(self, **{name: t.to(device) for name, t in self._tensors().items()})
 
     def save(self, path: str | Path) -> None:
@@ -514,3 +541,57 @@ class TaggedSpectrum:
         about["neighbor_bins"] = tuple(about["neighbor_bins"])
         about |= {name: torch.from_numpy(array) for name, array in arrays.items()}
         return cls(**{"variance": None, **about})
+
+
+def _as_parts(parts: Any) -> tuple[int, ...]:
+    """One part or several, as a tuple of integers."""
+    several = isinstance(parts, (tuple, list)) or getattr(parts, "ndim", 0) == 1
+    return tuple(integer(part, "parts", -sys.maxsize) for part in (parts if several else [parts]))
+
+
+def _as_record(series: Any, n_frames: int) -> Tensor:
+    """The series as a tensor ``(n_frames, N, *neuron)`` of floating-point numbers.
+
+    Raises:
+        ValueError, TypeError: If it is none; the message says what to do.
+    """
+    record = series.detach() if isinstance(series, Tensor) else _as_tensor(series)
+    if not record.is_floating_point():
+        raise _not_floating(record)
+    shape = tuple(record.shape)
+    if len(shape) < 2 or shape[0] != n_frames or not record.numel():
+        remedy = "give the design the `n_frames` of the record"
+        if shape == (n_frames,):
+            remedy = "`series[:, None]` makes a batch of one"
+        elif n_frames in shape[1:]:
+            place = -1 if shape[-1] == n_frames else shape.index(n_frames, 1)
+            remedy = f"`np.moveaxis(series, {place}, 0)` puts time first"
+        raise ValueError(
+            "Expected `series` of shape (n_frames, N, ...), time first and at least one of each, "
+            f"with n_frames = {n_frames}, but got shape {shape}; {remedy}"
+        )
+    return record
+
+
+def _as_tensor(series: Any) -> Tensor:
+    """An array, or what NumPy makes one of, as a tensor, without a copy where that is possible."""
+    try:
+        array = np.asarray(series)
+    except (TypeError, ValueError):  # such as lists of unequal lengths
+        array = np.array(None)
+    if array.dtype.kind != "f":
+        raise _not_floating(series if array.dtype.kind in "OUSV" else array)
+    # Torch takes no other byte order, no extended precision, nothing read-only or reversed.
+    dtype = float if array.dtype.char == "g" else array.dtype.newbyteorder("=")
+    array = np.require(array, dtype, "W")
+    return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())
+
+
+def _not_floating(series: Any) -> TypeError:
+    got = getattr(series, "dtype", f"{type(series).__name__} without numbers")
+    remedy = "convert it with `series.astype(float)`, or a tensor with `.double()`"
+    if "complex" in str(got):
+        remedy = "take `.real`, `.imag` or `abs()`"
+    return TypeError(
+        f"Expected `series` to be a tensor or an array of floating dtype, but got {got}; {remedy}"
+    )

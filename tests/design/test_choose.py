@@ -1,9 +1,15 @@
+import itertools
+import re
+
 import pytest
 
 from captum_ssvep import ChebyshevGrid, TaggingDesign, choose_design
+from captum_ssvep.design import choose
+from captum_ssvep.design.components import integer_vectors, n_vectors
 from captum_ssvep.design.distinct import merge_equal_frames
 
 
+@pytest.mark.filterwarnings("ignore:Responses to parts")  # of tags for order 1
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
 @pytest.mark.parametrize("max_order", [1, 4])
 def test_few_parts_get_a_grid(n_parts, max_order):
@@ -53,6 +59,54 @@ def test_designs_for_parts_leave_room_for_noise(n_parts):
         # One record is three periods, so that only every third bin can answer.
         weights = design.line_weights(design.neighbors(component))
         assert not merge_equal_frames(design.contrasts, weights)[1].any()
+
+
+@pytest.mark.parametrize(("n_parts", "max_order"), [(1, 5), (3, 4), (5, 2), (2, 7)])
+def test_integer_vectors_are_counted(n_parts, max_order):
+    assert n_vectors(n_parts, max_order) == len(integer_vectors(n_parts, max_order))
+
+
+@pytest.mark.parametrize("kind", ["auto", "grid", "time"])
+def test_designs_are_found_in_seconds_or_refused_with_what_is_affordable(kind, monkeypatch):
+    """For all numbers of parts and orders. What a message proposes would be accepted."""
+    monkeypatch.setattr(choose, "collision_free_bins", lambda *_: ((1, 5, 23), 101))
+    refused = 0
+    for n_parts, max_order in itertools.product([*range(1, 30), 60, 200], range(1, 11)):
+        cost = n_parts * n_vectors(n_parts, max_order + (kind == "auto"))
+        try:
+            choose_design(n_parts, max_order, kind)
+        except ValueError as error:
+            refused += 1
+            message = str(error)
+            assert kind == "grid" or cost > 100_000
+            assert re.search(rf"{n_parts} parts? to order {max_order} take", message)
+            if lower := re.search(r"max_order=(\d+)", message):
+                choose_design(n_parts, int(lower[1]), kind)
+            if "kind='time'" in message:
+                choose_design(n_parts, max_order, "time")
+            if fewer := re.search(r"at most (\d+) parts", message):
+                choose_design(int(fewer[1]), max_order, kind)
+            assert lower or fewer or "kind='time'" in message
+        else:
+            assert n_parts <= 4 or kind == "grid" or cost <= 100_000
+    assert refused > 50
+
+
+def test_twenty_five_parts_are_refused_to_order_two_but_found_in_time():
+    with pytest.raises(ValueError, match=r"at least 22,151 frames.*max_order=1 or kind='time'"):
+        choose_design(25, 2)
+    design = choose_design(25, 2, kind="time")
+    assert design.collision_free_order == 2
+
+
+@pytest.mark.parametrize("numbers", [(12, 4), (10**6, 3), (3, 10**9), (10**5, 10**5)])
+def test_a_grid_that_cannot_be_run_is_refused(numbers):
+    with pytest.raises(ValueError, match=r"1,000,000 frames, but got \d+ \*\* \d+; take fewer"):
+        ChebyshevGrid(numbers[0], numbers[1] + 1)
+    for kind in ("auto", "grid", "time"):
+        if kind != "time":
+            with pytest.raises(ValueError, match=r"found in seconds, but .* take .* frames"):
+                choose_design(*numbers, kind=kind)
 
 
 REFUSALS = {

@@ -98,6 +98,7 @@ def test_aliases_are_turned_by_thirds(tags):
     assert np.average(turned, weights=norms**-4.0) > 0.6
 
 
+@pytest.mark.filterwarnings("ignore:Responses to parts")
 @settings(max_examples=25)
 @given(coherent_tags([2]), st.tuples(*[st.floats(0, 6.3)] * 2))
 def test_a_turned_alias_is_estimated_at_its_strength(tags, phases):

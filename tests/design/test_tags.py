@@ -1,4 +1,6 @@
 import math
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep import TaggingDesign
+from captum_ssvep import Design, TaggingDesign, choose_design
 from captum_ssvep.design.components import Component
 from captum_ssvep.design.distinct import merge_equal_frames
+from captum_ssvep.design.tags import tag_complaints
 
 
 def test_the_default_is_the_papers():
@@ -45,6 +48,7 @@ def test_the_triangle_visits_contrasts_equally_often():
     assert counts.max() <= 102
 
 
+@pytest.mark.filterwarnings("ignore:Responses to parts")
 @settings(max_examples=30)
 @given(
     st.lists(st.integers(1, 60), min_size=2, max_size=2, unique=True),
@@ -81,7 +85,8 @@ def test_neighbors_avoid_other_components_and_keep_their_number_at_the_edges():
 
 
 def test_collisions_report_both_sides():
-    design = TaggingDesign((10.0, 20.0))
+    with pytest.warns(UserWarning, match="second harmonic of 10 Hz"):
+        design = TaggingDesign((10.0, 20.0))
     found = dict(design.collisions(design.components("all", 2)))
     assert found[Component((2, 0))] == (0, 1)
     assert found[Component((0, 1))] == (2, 0)  # a second harmonic on a tag
@@ -160,3 +165,220 @@ def test_a_loose_design_prints_that_it_is_one():
         design = TaggingDesign((6.0, 7.3), strict=False)
     assert repr(design).endswith(", not coherent)")
     assert "\n" not in repr(design)
+
+
+def test_a_rounded_tag_is_taken_for_what_is_meant():
+    exact = TaggingDesign((20 / 3, 8.0), 120, 360)
+    for typed in (6.67, 6.667, 6.66667, np.float32(20 / 3), np.float32(6.67)):
+        assert TaggingDesign((typed, 8.0), 120, 360) == exact
+        assert TaggingDesign((typed, 8.0), 120, 360).bins == (20, 24)
+
+
+@pytest.mark.parametrize(
+    ("typed", "rate", "n_frames", "meant"),
+    [
+        (7.14286, 100.0, 700, 50 / 7),
+        (7.14, 100.0, 140, 50 / 7),
+        (8.57, 120.0, 280, 60 / 7),
+        (3.33, 120.0, 360, 10 / 3),
+        (5.994, 59.94, 600, 5.994),
+        (5.994006, 59.94, 600, 5.994),  # of 60 / 1.001
+        (11.988012, 119.88, 600, 11.988),
+        (14.398, 143.98, 400, 14.398),
+    ],
+)
+def test_whole_cycles_are_stored(typed, rate, n_frames, meant):
+    (stored,) = TaggingDesign((typed,), rate, n_frames).frequencies
+    assert stored == pytest.approx(meant, rel=1e-14)
+
+
+REFUSED_TAGS = [
+    (6.7, 120.0, 360),  # one decimal does not say 6.667
+    (6.67, 120.0, 14400),  # nor do two in two minutes
+    (6.6, 120.0, 361),
+    (6.123456, 120.0, 77),
+    (7.3, 120.0, 240),
+    (6.0, 59.94, 240),
+    (100.3, 2048.0, 2048 * 1000 + 1),
+    (0.001, 120.0, 240),
+    (59.9999999, 120.0, 240),
+    (75.0, 120.0, 240),
+    (1e308, 120.0, 240),
+    (7.5, 1e-300, 240),
+    (7.5, 1e308, 240),
+]
+
+
+@pytest.mark.parametrize(("frequency", "rate", "n_frames"), REFUSED_TAGS)
+def test_proposals_are_never_refused(frequency, rate, n_frames):
+    with pytest.raises(ValueError, match=r"nearest: ") as caught:
+        TaggingDesign((frequency,), rate, n_frames)
+    for proposal in str(caught.value).rsplit(": ", 1)[1].split(" or "):
+        assert float(proposal) != frequency
+        TaggingDesign((float(proposal),), rate, n_frames)
+
+
+@settings(max_examples=200)
+@given(
+    st.floats(0.01, 100).map(lambda f: round(f, 2)),
+    st.sampled_from([59.94, 60.0, 119.88, 120.0, 143.98, 500.0]),
+    st.integers(3, 5000),
+    st.integers(1, 2000),
+)
+def test_any_proposal_is_understood(frequency, rate, n_frames, other):
+    other = other % ((n_frames - 1) // 2) + 1
+    taken = other * rate / n_frames
+    try:
+        TaggingDesign((frequency,), rate, n_frames)
+    except ValueError as error:
+        for proposal in str(error).rsplit(": ", 1)[1].split(" or "):
+            assert TaggingDesign((float(proposal),), rate, n_frames).bins
+    complaints = tag_complaints((frequency, taken), rate, n_frames)
+    if complaints and "nearest: " in complaints[0]:
+        for proposal in complaints[0].rsplit(": ", 1)[1].split(" or "):
+            assert round(float(proposal) * n_frames / rate) != other
+
+
+def test_a_proposal_is_no_tag_of_another_part():
+    with pytest.raises(ValueError, match=r"nearest: 7 or 8$"):
+        TaggingDesign((7.5, 7.3))
+    with pytest.raises(ValueError, match="; take more frames"):
+        TaggingDesign((30.0, 40.0), 120, 3)
+
+
+def test_loose_tags_are_left_as_they_are():
+    with pytest.warns(UserWarning, match=r"6\.67 Hz makes 20\.01; nearest: 6\.66667 or 7$"):
+        design = TaggingDesign((6.67, 8.0), 120, 360, strict=False)
+    assert design.frequencies == (6.67, 8.0)
+    assert design.leaks
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "words"),
+    [
+        ((5.0, 10.0), "the second harmonic of 5 Hz falls on the tag 10 Hz"),
+        ((5.0, 15.0), "the third harmonic of 5 Hz falls on the tag 15 Hz"),
+        ((50.0, 20.0), "the second harmonic of 50 Hz falls on the tag 20 Hz"),
+        ((6.5, 50.0, 30.0), "the third harmonic of 50 Hz falls on the tag 30 Hz"),
+    ],
+)
+def test_harmonics_on_tags_are_told_once(frequencies, words):
+    with pytest.warns(
+        UserWarning, match=words + r".* by 0.5 Hz or more.*`choose_design`"
+    ) as caught:
+        design = TaggingDesign(frequencies)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    # Not again from inside the package: warnings are errors here.
+    assert Design.from_dict(design.to_dict()) == design
+    assert pickle.loads(pickle.dumps(design)) == design
+    if design.collision_free_order:
+        assert design.replicate()[0].frequencies == design.frequencies
+    with pytest.warns(UserWarning, match=words):
+        replace(design, contrast=(0.0, 1.0))
+
+
+def test_of_many_harmonics_some_are_named():
+    with pytest.warns(UserWarning, match=r"falls on the tag 6 Hz and 2 more\. Move") as caught:
+        TaggingDesign((1, 2, 3, 6, 9))
+    assert str(caught[0].message).count("falls on") == 3
+
+
+def test_nearby_and_chosen_tags_have_no_harmonics_on_others():
+    TaggingDesign((5.0, 10.5))
+    TaggingDesign((5.0, 9.5))
+    for n_parts in range(2, 7):
+        for max_order in (2, 3):
+            choose_design(n_parts, max_order, kind="time")
+
+
+def test_a_loose_design_read_from_a_file_does_not_warn_again():
+    with pytest.warns(UserWarning, match="whole cycles"):
+        design = TaggingDesign((6.0, 7.3), strict=False)
+    assert Design.from_dict(design.to_dict()) == design
+
+
+def test_neighbors_are_those_of_a_literal_search():
+    for frequencies, n_frames in (((5.0, 5.5), 240), ((0.5, 59.5), 240), ((6.0, 7.5), 2400)):
+        design = TaggingDesign(frequencies, n_frames=n_frames)
+        taken = {design.bin(component) for component in design.components("all", 4)}
+        free = [k for k in range(1, n_frames // 2) if k not in taken]
+        for component in design.components("all", 5):
+            line = design.bin(component)
+            others = [k for k in free if k != line]
+            split = sum(k < line for k in others)
+            start = min(max(split - 3, 0), len(others) - 6)
+            assert design.neighbors(component, 3) == tuple(others[start : start + 6])
+
+
+WRONG = {
+    "strict": (lambda: TaggingDesign(strict="no"), TypeError, "`strict` to be True or False"),
+    "waveform": (
+        lambda: TaggingDesign(waveform=np.array(["sine"])),
+        ValueError,
+        "`waveform` to be 'sine' or 'triangle'",
+    ),
+    "endless": (lambda: TaggingDesign(n_frames=10**12), ValueError, "`n_frames` to be at most"),
+    "component": (lambda: TaggingDesign().bin(5), TypeError, "one integer per part, but got 5"),
+    "name": (lambda: TaggingDesign().frequency("f1"), TypeError, "got 'f1'"),
+    "no component": (lambda: TaggingDesign().label(None), TypeError, "got None"),
+    "length": (lambda: TaggingDesign().turn((1,)), ValueError, r"tuples of 2 integers.*got \(1,\)"),
+    "half": (lambda: TaggingDesign().scale((1, 0.5)), TypeError, r"got \(1, 0.5\)"),
+    "neighbors": (
+        lambda: TaggingDesign().neighbors((1, 0), 1.5),
+        TypeError,
+        "`n_neighbors` to be an integer",
+    ),
+    "no neighbors": (
+        lambda: TaggingDesign().neighbors((1, 0), 0),
+        ValueError,
+        "`n_neighbors` to be at least 1",
+    ),
+    "huge order": (
+        lambda: TaggingDesign().neighbors((1, 0), 2, 10**6),
+        ValueError,
+        "`max_order` of at most 706 for 2 parts",
+    ),
+    "selection": (lambda: TaggingDesign().components(None), TypeError, "got None"),
+    "array": (
+        lambda: TaggingDesign().components(np.array([1, 1])),
+        TypeError,
+        r"single component is written \[\(1, 1\)\]",
+    ),
+    "none": (
+        lambda: TaggingDesign().components([]),
+        ValueError,
+        "tuples of 2 integers, but got none",
+    ),
+    "order": (
+        lambda: TaggingDesign().components("all", 10**6),
+        ValueError,
+        "`max_order` of at most 706 for 2 parts",
+    ),
+    "collisions": (lambda: TaggingDesign().collisions(3), TypeError, "`components` to be a group"),
+    "contrasts": (lambda: TaggingDesign().phase_of("a"), TypeError, "`contrasts` to hold numbers"),
+    "line": (lambda: TaggingDesign().line_frequency("a"), TypeError, "`line` to be an integer"),
+    "from None": (lambda: Design.from_dict(None), ValueError, "a dictionary that `to_dict` gave"),
+    "from nothing": (lambda: Design.from_dict({}), ValueError, r"`to_dict` gave, but got \{\}"),
+    "from others": (
+        lambda: Design.from_dict({"kind": "time", "nodes": 5}),
+        ValueError,
+        "but got nodes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_argument_is_refused(name):
+    call, error, words = WRONG[name]
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_components_may_be_of_any_sequence():
+    design = TaggingDesign()
+    for component in ([1, 1], np.array([1, 1]), Component((1, 1))):
+        assert design.bin(component) == 27
+    assert design.signed_bin((-1, 1)) == 3
+    assert design.components(np.array([[1, 1], [2, 0]])) == ((1, 1), (2, 0))
+    np.testing.assert_allclose(design.phase_of([0.5, 1.0]), [np.pi, 0])

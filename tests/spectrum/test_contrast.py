@@ -228,7 +228,8 @@ def test_parts_may_be_numpy_integers_and_arrays(design):
 
 def test_a_line_counts_once_and_the_mean_not_at_all():
     """In this record 2 f1 - f2 lies on the mean, and 2 f1 on f2."""
-    design = TaggingDesign((5, 10), 40, 40, phases=math.pi / 2, contrast=(-1, 1))
+    with pytest.warns(UserWarning, match="second harmonic of 5 Hz"):
+        design = TaggingDesign((5, 10), 40, 40, phases=math.pi / 2, contrast=(-1, 1))
     series = 5 + design.contrasts.sum(axis=1)
     with pytest.warns(UserWarning, match="share a line"):
         spectrum = TaggedSpectrum.from_series(

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_ssvep.spectrum.sums import FLOOR_ROUNDINGS, FourierSums
+from captum_ssvep.spectrum import sums as sums_module
+from captum_ssvep.spectrum.sums import FLOOR_ROUNDINGS, FourierSums, RecordSums
 
 
 def fourier(n_frames, lines):
@@ -147,3 +148,91 @@ def test_what_is_given_is_left_alone():
     assert torch.equal(sums.lines(), first)  # reading changes nothing
     series.zero_()
     assert torch.equal(sums.lines(), first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("n_frames", [3, 60, 61, 127])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("shape", [(1,), (2, 3), (5, 2, 4)])
+def test_transforms_of_a_record_are_its_sums(dtype, n_frames, offset, shape, monkeypatch):
+    """Of all lines, with that of the mean and of Nyquist, in blocks of few neurons."""
+    monkeypatch.setattr(sums_module, "BLOCK_BYTES", 3 * 8 * n_frames)
+    generator = torch.Generator().manual_seed(n_frames)
+    record = (offset + torch.randn(n_frames, *shape, generator=generator)).to(dtype)
+    bins = [*range(n_frames // 2, -1, -1)]
+    expected = sums_of(record, bins)
+    time_last = record.movedim(0, -1).contiguous().movedim(-1, 0)
+    for given_record in (record, time_last):
+        before = given_record.clone()
+        found = RecordSums(given_record, bins, torch.finfo(dtype).eps)
+        assert torch.equal(given_record, before)
+        wide = torch.promote_types(dtype, torch.float32)
+        scale = torch.finfo(wide).eps * n_frames
+        for name in ("lines", "mean", "variance", "floor"):
+            ours, theirs = getattr(found, name)(), getattr(expected, name)()
+            assert ours.dtype == theirs.dtype
+            torch.testing.assert_close(ours, theirs, rtol=8 * scale, atol=8 * scale)
+        assert found.is_finite
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_in_a_record_is_seen(value):
+    record = torch.randn(8, 2, 3)
+    record[5, 1, 2] = value
+    assert not RecordSums(record, [1], 0.0).is_finite
+
+
+def both_kinds(record, lines):
+    return sums_of(record, lines, 7), RecordSums(record, lines, torch.finfo(record.dtype).eps)
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-24, 1e-13, 1e18, 1e24, 1e30])
+@pytest.mark.parametrize("others", [1.0, 0.0])
+def test_squares_that_single_precision_does_not_hold_are_held(scale, others):
+    """Of one example; another one is ordinary, or zero."""
+    plain = torch.randn(20, 2, 3, generator=torch.Generator().manual_seed(0))
+    record = plain * torch.tensor([scale, others])[:, None]
+    values = record.double().numpy()
+    for sums in both_kinds(record, [0, 3, 10]):
+        assert sums.lines().dtype == torch.complex128
+        assert sums.mean().dtype == torch.float32
+        np.testing.assert_allclose(
+            sums.lines(), np.fft.rfft(values, axis=0)[[0, 3, 10]], rtol=1e-4, atol=1e-7 * scale
+        )
+        np.testing.assert_allclose(sums.variance(), values.var(axis=0), rtol=1e-5)
+        largest = np.abs(values).max(axis=(0, 2))
+        np.testing.assert_allclose(sums.floor(), FLOOR_ROUNDINGS * 2**-23 * largest)
+
+
+@pytest.mark.parametrize("scale", [1e-11, 1.0, 1e17])
+def test_ordinary_sizes_stay_in_single_precision(scale):
+    for sums in both_kinds(scale * torch.rand(20, 2, 3), [3]):
+        assert sums.lines().dtype == torch.complex64
+        assert sums.variance().dtype == sums.floor().dtype == torch.float32
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_squares_that_not_even_double_precision_holds_are_refused(scale):
+    record = torch.ones(20, 2, 3, dtype=torch.float64)
+    record[:, 1] *= scale
+    message = f"largest of an example is {scale:.0e}.*multiply them by a constant"
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        sums_of(record, [3])
+    with pytest.raises(ValueError, match=message.replace("+", r"\+")):
+        RecordSums(record, [3], 0.0)
+
+
+def test_sums_widen_in_the_middle_of_a_record():
+    record = torch.rand(20, 1, 3)
+    record[10:] *= 1e25
+    sums, _ = both_kinds(record, [3])
+    np.testing.assert_allclose(sums.variance()[0], record[:, 0].double().numpy().var(axis=0), 1e-5)
+
+
+def test_sums_widen_for_frames_without_a_share():
+    record = 1e25 * torch.rand(20, 1, 3)
+    shares = np.repeat([0.0, 0.1], 10)
+    sums = FourierSums(fourier(20, [1]), shares, record[0], 0.0)
+    sums.add(0, record[:5])
+    sums.add(5, record[5:])
+    np.testing.assert_allclose(sums.variance(), record[10:].double().numpy().var(axis=0), 1e-5)

@@ -156,7 +156,8 @@ def test_a_line_at_the_nyquist_frequency_is_counted_once():
 
 
 def test_a_component_on_the_mean_holds_the_mean():
-    design = TaggingDesign((10.0, 20.0))
+    with pytest.warns(UserWarning, match="second harmonic"):
+        design = TaggingDesign((10.0, 20.0))
     series = 5.0 + np.zeros((240, 1))
     with pytest.warns(UserWarning, match="2f1 - f2 with the mean"):
         spectrum = TaggedSpectrum.from_series(series, design, [(2, -1)], n_neighbors=0)
