@@ -1,15 +1,17 @@
 """The only file that uses private names of torch, and the types that Captum does not ship."""
 
 import sys
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar, cast
 
 import torch
 from captum.log import log_usage as _log_usage
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode as _DispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.hooks import RemovableHandle
 
@@ -18,6 +20,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # NoiseTunnel, TCAV and others call `method.attribute.__wrapped__`, which this decorator sets.
 log_usage: Callable[..., Callable[[Function], Function]] = _log_usage
+
+
+class DispatchMode(_DispatchMode):
+    """Sees every operation of torch in its thread."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
 
 # What torch's layers inherit from, and users' own layers too.
@@ -44,6 +53,12 @@ def inside_compiled(module: nn.Module) -> nn.Module | None:
     return inner if isinstance(inner, nn.Module) else None
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether something runs after a module's own forward: hooks, or a forward put in its place."""
+    replaced = "forward" in vars(module) and inside_compiled(module) is None
+    return bool(module._forward_hooks) or replaced
+
+
 def plain_name(name: str) -> str:
     """The name of a layer without what ``torch.compile`` adds to it."""
     return name.replace("_orig_mod.", "")
@@ -64,13 +79,35 @@ def copies(value: Any) -> Any:
     return tree_map_only(Tensor, torch.clone, value)
 
 
+class _Eager:
+    """The number of contexts that run compiled code as plain Python, in all threads together."""
+
+    lock = threading.Lock()
+    n_contexts = 0
+    stack = ExitStack()
+
+
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Run compiled code as plain Python, because graphs compiled earlier would skip our hooks."""
+    """Run compiled code as plain Python, because graphs compiled earlier would skip our hooks.
+
+    The stance of the compiler and the filters of warnings are the same for all threads. The first
+    context sets them and the last puts them back.
+    """
     if "torch._dynamo" not in sys.modules:
         yield
         return
-    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        # Compiled modules warn that global hooks fire twice, which does not harm ours.
-        warnings.filterwarnings("ignore", message=".*when there are global hooks")
+    with _Eager.lock:
+        if _Eager.n_contexts == 0:
+            _Eager.stack.enter_context(torch.compiler.set_stance("force_eager"))
+            _Eager.stack.enter_context(warnings.catch_warnings())
+            # Compiled modules warn that global hooks fire twice, which does not harm ours.
+            warnings.filterwarnings("ignore", message=".*when there are global hooks")
+        _Eager.n_contexts += 1
+    try:
         yield
+    finally:
+        with _Eager.lock:
+            _Eager.n_contexts -= 1
+            if _Eager.n_contexts == 0:
+                _Eager.stack.close()

@@ -24,12 +24,34 @@ def format_forward_args(additional_forward_args: object) -> tuple[Any, ...]:
     return () if additional_forward_args is None else (additional_forward_args,)
 
 
-def repeat_forward_args(forward_args: tuple[Any, ...], n_frames: int) -> tuple[Any, ...]:
-    """Repeat the tensors among the arguments along their batch dimension, once per frame."""
-    return tuple(
-        torch.cat([arg] * n_frames) if isinstance(arg, Tensor) and arg.dim() else arg
-        for arg in forward_args
-    )
+def repeat_forward_args(
+    forward_args: tuple[Any, ...], n_examples: int, n_frames: int, rows: slice = slice(None)
+) -> tuple[Any, ...]:
+    """Repeat the arguments that hold one entry per example, once per frame.
+
+    Others are passed on as they are: a mask, an adjacency or positions for all examples.
+
+    Args:
+        forward_args: The arguments.
+        n_examples: Size of the batch. A tensor of this length holds one entry per example.
+        n_frames: Number of frames.
+        rows: Examples to take. Default: all
+
+    Examples::
+
+        >>> labels, adjacency = torch.tensor([3, 8]), torch.eye(5)
+        >>> repeated = repeat_forward_args((labels, adjacency), n_examples=2, n_frames=2)
+        >>> repeated[0].tolist(), repeated[1] is adjacency
+        ([3, 8, 3, 8], True)
+    """
+
+    def repeated(argument: Any) -> Any:
+        per_example = isinstance(argument, Tensor) and argument.dim() > 0
+        if not per_example or len(argument) != n_examples:
+            return argument
+        return torch.cat([argument[rows]] * n_frames)
+
+    return tuple(map(repeated, forward_args))
 
 
 def repeat_target(target: Any, n_frames: int) -> Any:

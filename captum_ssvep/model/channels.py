@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from .._checks import integer, unknown_choice
 from .._compat import POOLS, BatchNorm, Convolution, InstanceNorm
+from .threads import in_this_thread
 
 # Arrangement of a layer's result: (N, channels, ...), (N, ..., channels) or (N, tokens, channels).
 Layout = Literal["channels_first", "channels_last", "tokens"]
@@ -139,9 +139,23 @@ def channel_dims(model: nn.Module, channel_dim: int | None = None) -> Iterator[C
         yield dims
 
 
-def watched(watch: Callable[[nn.Module, Any, Any], None]) -> RemovableHandle:
-    """Call a forward hook for every module that runs, in any model, within the context."""
-    return nn.modules.module.register_module_forward_hook(watch)
+@contextmanager
+def watched(
+    watch: Callable[[nn.Module, Any, Any], None],
+    before: Callable[[nn.Module, Any], None] | None = None,
+) -> Iterator[None]:
+    """Call a hook for every module that runs in this thread within the context.
+
+    Args:
+        watch: Called as a forward hook.
+        before: Called as a forward pre-hook. Default: None
+    """
+    hooks = nn.modules.module
+    with ExitStack() as stack:
+        if before is not None:
+            stack.enter_context(hooks.register_module_forward_pre_hook(in_this_thread(before)))
+        stack.enter_context(hooks.register_module_forward_hook(in_this_thread(watch)))
+        yield
 
 
 def _by_type(module: nn.Module | None) -> set[int]:

@@ -3,14 +3,17 @@
 import difflib
 import inspect
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from .._checks import network, shown
 from .._compat import inside_compiled, plain_name
 from .._typing import ForwardFunction, Layer
 from .arguments import format_forward_args, run_forward
-from .untouched import undisturbed
+from .threads import in_this_thread
+from .untouched import initialize_lazy, undisturbed
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
@@ -20,17 +23,33 @@ def root_module(forward_func: ForwardFunction) -> nn.Module | None:
 
     Raises:
         ValueError: If the model is jitted.
+        TypeError: If what should run it cannot be called.
     """
-    _refuse_jitted(forward_func)
+    if not callable(forward_func):
+        raise TypeError(
+            "Expected `forward_func` to be a model or a function that runs it, but got "
+            f"{shown(forward_func)}; build or load the model first"
+        )
+    root = model_of(forward_func)
+    for candidate in (forward_func, root):
+        _refuse_jitted(candidate)
+    return root
+
+
+def model_of(forward_func: ForwardFunction) -> nn.Module | None:
+    """The model behind a forward function, jitted or not; None if it cannot be found."""
     # Look into methods of a model, and into wrappers that use `functools.wraps`.
     root = inspect.unwrap(getattr(forward_func, "__self__", forward_func))
-    _refuse_jitted(root)
     return root if isinstance(root, nn.Module) else None
 
 
 def layers_of(
     model: nn.Module,
-    types: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.Linear, nn.MultiheadAttention),
+    types: type[nn.Module] | tuple[type[nn.Module], ...] = (
+        nn.Conv2d,
+        nn.Linear,
+        nn.MultiheadAttention,
+    ),
     inputs: Tensor | tuple[Tensor, ...] | None = None,
     additional_forward_args: object = None,
 ) -> list[str]:
@@ -42,7 +61,8 @@ def layers_of(
 
     Args:
         model (Module): The model.
-        types (tuple of type, optional): Default: convolutions, linear layers and attention.
+        types (type or tuple of type, optional): Default: convolutions, linear layers and
+            attention.
         inputs (Tensor or tuple[Tensor, ...], optional): An input to run once. Default: None
         additional_forward_args (Any, optional): Further arguments of the forward pass.
 
@@ -51,6 +71,7 @@ def layers_of(
 
     Raises:
         ValueError: If the model is jitted.
+        TypeError: If the model is not a module, or the types are not types.
 
     Examples::
 
@@ -58,6 +79,14 @@ def layers_of(
         ['self_attn', 'linear1', 'linear2']
     """
     _refuse_jitted(model)
+    network(model)
+    try:
+        isinstance(model, types)
+    except TypeError:
+        raise TypeError(
+            f"Expected `types` to be a type or a tuple of types, as `nn.Conv2d`, but got "
+            f"{shown(types)}"
+        ) from None
     modules = dict(model.named_modules())
     attentions = [m for m in modules.values() if isinstance(m, nn.MultiheadAttention)]
     never_called = {child for attention in attentions for child in attention.children()}
@@ -65,12 +94,15 @@ def layers_of(
     if inputs is None:
         return names
     called: set[str] = set()
-    with undisturbed(warn=False), torch.no_grad(), ExitStack() as stack:
-        for name in names:
-            handle = modules[name].register_forward_pre_hook(lambda *_, name=name: called.add(name))
-            stack.enter_context(handle)
+    with torch.no_grad(), ExitStack() as stack:
         given = inputs if isinstance(inputs, tuple) else (inputs,)
-        run_forward(model, given, format_forward_args(additional_forward_args))
+        run = partial(run_forward, model, given, format_forward_args(additional_forward_args))
+        initialize_lazy(model, run)
+        stack.enter_context(stack.enter_context(undisturbed(model, warn=False)).draws)
+        for name in names:
+            note = in_this_thread(lambda *_, name=name: called.add(name))
+            stack.enter_context(modules[name].register_forward_pre_hook(note))
+        run()
     return [name for name in names if name in called]
 
 

@@ -4,23 +4,67 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import warn_user
+from .._checks import instance, integer, warn_user
+from .._compat import has_hooks
 from .._typing import ForwardFunction, Layer
 from .arguments import run_forward
 from .channels import ChannelDims, watched
 from .layers import layer_name, resolve_layer, root_module
-from .untouched import undisturbed
+from .outputs import ComputingPrecision, floating_tensors, has_rows, validate_rows
+from .threads import in_this_thread
+from .untouched import Trace, initialize_lazy, undisturbed
 
-# Called with the index of a layer and the floating tensors that it returned, batch first.
-Receiver = Callable[[int, tuple[Tensor, ...]], None]
+# Called with the index of a layer and the floating tensors that it returned, batch first; None for
+# one without a batch.
+Receiver = Callable[[int, tuple[Tensor | None, ...]], None]
+
+
+@dataclass
+class Recording:
+    """Layers that are recorded, and what is learned of them while the first frame runs.
+
+    Args:
+        names: Their names, by index.
+        modules: The layers themselves; None for inputs.
+        dims: Where channels lie.
+        eps: Relative rounding of what was computed up to each layer.
+        drew: Whether the network drew random numbers up to each layer.
+        in_train_mode: Whether a module is in train mode.
+    """
+
+    names: Sequence[str]
+    modules: Sequence[nn.Module | None]
+    dims: ChannelDims
+    eps: list[float] = field(default_factory=list)
+    drew: list[bool] = field(default_factory=list)
+    in_train_mode: bool = False
+
+    def __post_init__(self) -> None:
+        self.eps = [0.0] * len(self.names)
+        self.drew = [False] * len(self.names)
+
+    def learn(self, eps: float, trace: Trace) -> None:
+        """What is the same for all layers, as of a method around the network."""
+        self.eps = [eps] * len(self.names)
+        self.drew = [trace.draws.any] * len(self.names)
+        self.in_train_mode = trace.in_train_mode
+
+    def channel_dim_of(self, index: int, output: Tensor) -> int:
+        """Where the channels of a layer's output lie.
+
+        Raises:
+            ValueError: If nothing shows it.
+        """
+        return self.dims.of(self.modules[index], self.names[index], output)
 
 
 class EarlyExit(BaseException):
@@ -31,8 +75,9 @@ class LayerRecorder:
     """Context manager that runs a forward function and passes on what some of its layers return.
 
     The first forward pass runs to its end and counts how often each layer is called. Later ones
-    stop as soon as every layer has been called that often. On exit the hooks are removed, and
-    buffers and the random state are restored.
+    stop as soon as every layer has been called that often, unless this would skip hooks of the
+    modules around them (FSDP puts its shards back in these). On exit the hooks are removed, and
+    the state of the model and of random generators is put back.
 
     Args:
         forward_func: The model, or a function around it.
@@ -74,23 +119,33 @@ class LayerRecorder:
             raise ValueError("Expected `layer` to hold at least one layer, but got an empty list")
         self.layers = [resolve_layer(layer, self.root) for layer in layers]
         self.names = [layer_name(layer, self.root) for layer in self.layers]
-        self.dims = ChannelDims(channel_dim)
+        self.learned = Recording(self.names, self.layers, ChannelDims(channel_dim))
+        if device_ids is not None:
+            instance(device_ids, (list, tuple), "device_ids", "a list of indices, as [0, 1]")
+            device_ids = [integer(index, "device_ids", at_least=0) for index in device_ids]
         self.device_ids = device_ids or getattr(forward_func, "device_ids", None)
         # Bytes of the largest activation in the complete forward pass, per row of the batch.
         self.bytes_per_row = 1
         self._lock = threading.Lock()
+        self._precision = ComputingPrecision()
+        self._trace = Trace(self.root)
         self._expected: list[int] | None = None
+        self._exits_early = True
+        # The modules that have begun and not returned, and those of them at the last recording.
+        self._running: list[nn.Module] = []
+        self._around: list[nn.Module] = []
+        self._reported: set[int] = set()
         self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
         with ExitStack() as stack:
-            stack.enter_context(undisturbed())
             for index, layer in enumerate(self.layers):
                 if self.layer_inputs:
-                    hook = partial(self._save_input, index)
+                    hook = in_this_thread(partial(self._save_input, index))
                     stack.enter_context(layer.register_forward_pre_hook(hook, with_kwargs=True))
                 else:
-                    stack.enter_context(layer.register_forward_hook(partial(self._save, index)))
+                    hook = in_this_thread(partial(self._save, index))
+                    stack.enter_context(layer.register_forward_hook(hook))
             self._stack = stack.pop_all()
         return self
 
@@ -109,13 +164,10 @@ class LayerRecorder:
                 call, batch first. They belong to the model: read them at once, and neither keep
                 nor change them.
         """
-        self._begin(len(inputs[0]), receive)
         if self._expected is None:
-            self._measure(inputs)
-            with watched(self._observe):
-                run_forward(self.forward_func, inputs, forward_args)
-            self._expected = self._count_calls()
+            self._first_pass(inputs, forward_args, receive)
         else:
+            self._begin(len(inputs[0]), receive)
             with suppress(EarlyExit):
                 run_forward(self.forward_func, inputs, forward_args)
         for index, held in enumerate(self._held):
@@ -124,6 +176,20 @@ class LayerRecorder:
         if not all(self._received):
             raise self._uneven_calls(self._received.index(False))
 
+    def _first_pass(
+        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...], receive: Receiver
+    ) -> None:
+        run = partial(run_forward, self.forward_func, inputs, forward_args)
+        initialize_lazy(self.root, run)
+        self._trace = self._stack.enter_context(undisturbed(self.root))
+        self._begin(len(inputs[0]), receive)
+        self._measure(inputs)
+        with watched(self._observe, before=self._note_begin), self._trace.draws:
+            run()
+        self._expected = self._count_calls()
+        self.learned.in_train_mode = self._trace.in_train_mode
+        self._exits_early = not any(map(has_hooks, self._around))
+
     def _begin(self, n_rows: int, receive: Receiver) -> None:
         self._n_rows = n_rows
         self._receive = receive
@@ -131,10 +197,16 @@ class LayerRecorder:
         self._calls: list[Counter[torch.device]] = [Counter() for _ in self.layers]
         self._held: list[dict[torch.device, tuple[Tensor, ...]]] = [{} for _ in self.layers]
 
+    def _note_begin(self, module: nn.Module, args: Any) -> None:
+        self._running.append(module)
+
     def _observe(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Note where a module has its channels, and how large its output is."""
-        self.dims.see(module, args, output)
+        """Note where a module has its channels, and how large and how exact its output is."""
+        self.learned.dims.see(module, args, output)
+        self._precision.see(module, args, output)
         self._measure(floating_tensors(output))
+        while self._running and self._running.pop() is not module:
+            pass  # a module that raised an error, which the model caught
 
     def _measure(self, tensors: tuple[Tensor, ...]) -> None:
         for tensor in tensors:
@@ -163,10 +235,10 @@ class LayerRecorder:
 
     def _save(self, index: int, module: nn.Module, args: Any, value: Any) -> None:
         tensors = floating_tensors(value)
-        if not tensors or any(tensor.dim() == 0 for tensor in tensors):
+        if not any(tensor.dim() for tensor in tensors):
             raise TypeError(
                 f"Expected layer {self.names[index]!r} to give a floating tensor, batch first, but "
-                f"got {'a single number' if tensors else type(value).__name__}"
+                f"got {_kind(value)}"
             )
         device = tensors[0].device
         with self._lock:
@@ -175,11 +247,14 @@ class LayerRecorder:
             if self._expected is None or module is not self.layers[index]:
                 # Copies, so that in-place operations of later layers cannot change them.
                 self._held[index][device] = tuple(tensor.clone() for tensor in tensors)
+                self.learned.eps[index] = self._precision.eps
+                self.learned.drew[index] = self._trace.draws.any
+                self._around = [m for m in self._running if m is not module]
             elif self._received[index]:
                 raise self._uneven_calls(index)
             elif self._calls[index][device] == self._expected[index]:
                 self._hand_over(index, tensors)
-                if all(self._received):
+                if self._exits_early and all(self._received):
                     raise EarlyExit
 
     def _uneven_calls(self, index: int) -> ValueError:
@@ -189,9 +264,31 @@ class LayerRecorder:
         )
 
     def _hand_over(self, index: int, tensors: tuple[Tensor, ...]) -> None:
-        validate_rows(tensors, self._n_rows, f"layer {self.names[index]!r}")
+        name, n_rows = self.names[index], self._n_rows
+        with_batch = tuple(t if has_rows(t, n_rows) else None for t in tensors)
+        if not any(tensor is not None for tensor in with_batch):
+            validate_rows(tensors, n_rows, f"layer {name!r}")
+        elif None in with_batch and index not in self._reported:
+            self._reported.add(index)
+            shapes = [tuple(t.shape) for t in tensors if not has_rows(t, n_rows)]
+            warn_user(
+                f"Layer {name!r} also gives {', '.join(f'a tensor of shape {s}' for s in shapes)}, "
+                f"without the batch of {n_rows} on dimension 0; it is left out of the result"
+            )
         self._received[index] = True
-        self._receive(index, tensors)
+        self._receive(index, with_batch)
+
+
+def _kind(value: Any) -> str:
+    """What a layer gave that cannot be read, in words."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_floating_point():
+        return "a single number"
+    remedy = ", which has no amplitude; read a layer before it"
+    if value.is_complex():
+        remedy = "; read a layer before it, or one that gives `torch.view_as_real` of it"
+    return f"a tensor of {value.dtype}{remedy}"
 
 
 def _gathered(
@@ -206,40 +303,3 @@ def _gathered(
     return tuple(
         torch.cat([part.to(first) for part in parts]) for parts in zip(*in_order, strict=True)
     )
-
-
-def validate_rows(tensors: tuple[Tensor, ...], n_rows: int, source: str) -> None:
-    """Check that tensors have the batch on dimension 0.
-
-    Raises:
-        ValueError: If one does not; the message names the source.
-    """
-    for tensor in tensors:
-        if tensor.shape[:1] != (n_rows,):
-            raise ValueError(
-                f"Expected {source} to keep the batch of {n_rows} on dimension 0, but it gave "
-                f"shape {tuple(tensor.shape)}; choose a layer before or after it that does"
-            )
-
-
-def floating_tensors(value: Any) -> tuple[Tensor, ...]:
-    """The floating tensors of a tuple, list or mapping, in order.
-
-    Tensors of nested tuples, lists and mappings count only if there are none on the level above.
-
-    Examples::
-
-        >>> state = (torch.zeros(2, 3), (torch.zeros(1, 2), None))  # as an LSTM returns it
-        >>> [tensor.shape for tensor in floating_tensors(state)]
-        [torch.Size([2, 3])]
-        >>> [len(tensor) for tensor in floating_tensors({"a": None, "b": (torch.zeros(5),)})]
-        [5]
-    """
-    if isinstance(value, Tensor):
-        return (value,) if value.is_floating_point() else ()
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if not isinstance(value, (tuple, list)):
-        return ()
-    tensors = tuple(t for t in value if isinstance(t, Tensor) and t.is_floating_point())
-    return tensors or tuple(tensor for item in value for tensor in floating_tensors(item))

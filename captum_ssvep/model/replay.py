@@ -1,5 +1,6 @@
 """Run again only what comes after a layer."""
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +11,10 @@ from torch import nn
 from .._compat import copies, uncompiled
 from .layers import resolve_layer
 from .recorder import EarlyExit
+from .threads import in_this_thread
+
+# Of several threads, one at a time puts replays in the place of forwards.
+_LOCK = threading.RLock()
 
 
 @contextmanager
@@ -17,7 +22,7 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
     """Run only what comes after a layer; everything up to it repeats what it returned once.
 
     Use it to show one batch many times to a model that changes only after the layer, or in hooks
-    on it.
+    on it. Other threads that use the model meanwhile run all of it.
 
     Args:
         model (Module): The model, in eval mode.
@@ -41,7 +46,7 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
         ...     torch.equal(model(torch.zeros(4, 2)), expected)
         True
     """
-    with uncompiled(), ExitStack() as stack:
+    with _LOCK, uncompiled(), ExitStack() as stack:
         outputs = _outputs_to(model, layer, run)
         (*_, of_layer) = outputs.values()
         replays = {module: _Replay(module, given) for module, given in outputs.items()}
@@ -50,7 +55,7 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
             for replay in replays.values():
                 replay.rewind()
 
-        stack.enter_context(model.register_forward_pre_hook(rewind))
+        stack.enter_context(model.register_forward_pre_hook(in_this_thread(rewind)))
         for module, replay in replays.items():
             # On exit, remove the replay, then put back a forward that was set on the module itself.
             own = {"forward": module.forward} if "forward" in vars(module) else {}
@@ -80,9 +85,10 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
 
     with ExitStack() as stack, suppress(EarlyExit):
         for module in model.modules():
-            stack.enter_context(module.register_forward_pre_hook(enter))
+            stack.enter_context(module.register_forward_pre_hook(in_this_thread(enter)))
             # Before other hooks, so that these also act on what is replayed.
-            stack.enter_context(module.register_forward_hook(leave, prepend=True))
+            hook = in_this_thread(leave)
+            stack.enter_context(module.register_forward_hook(hook, prepend=True))
         run()
         raise ValueError(
             f"Expected layer {layer!r} to be called in the forward pass, but it never was; take "
@@ -103,10 +109,11 @@ class _Replay:
     def __init__(self, module: nn.Module, outputs: list[Any]) -> None:
         self.forward = module.forward
         self.outputs = outputs
+        self.thread = threading.get_ident()
         self.rewind()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.left:
+        if self.left and threading.get_ident() == self.thread:
             return copies(self.left.pop())
         return self.forward(*args, **kwargs)
 

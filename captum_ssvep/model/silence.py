@@ -1,6 +1,6 @@
 """Silence filters of a network for a while."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .._checks import instance, shown
 from .._compat import run_last, times_written, uncompiled
 from .channels import ChannelDims, channel_dims, is_batch_norm
 from .layers import resolve_layer
+from .threads import Hook, in_this_thread
 
 # For the name of each layer, one or several of its filters.
 Filters = Mapping[str, int | Sequence[int]]
@@ -41,8 +43,8 @@ def ablated(
     Raises:
         ValueError: If a layer is not in the model. Once the model runs: if a layer lacks the
             filter, or nothing shows where its filters are.
-        TypeError: If filters are not integers. Once the model runs: if a layer does not return a
-            tensor.
+        TypeError: If the filters are not a mapping from names to integers. Once the model runs: if
+            a layer does not return a tensor.
 
     Examples::
 
@@ -94,34 +96,45 @@ def silenced(
         filters: As in `ablated`.
         keep: Whether to silence all others instead.
         channel_dim: As in `ablated`.
-        dims: Where the layers have their channels, learned from complete passes. Default: None, to
-            learn it from the passes within the context.
+        dims: Where the layers have their channels, learned from complete passes. The filters are
+            then silent in this thread alone. Default: None, to learn it from the passes within the
+            context, and silent for all threads.
     """
+    instance(model, nn.Module, "model", "a module; a function that runs it has no layers")
+    if not isinstance(filters, Mapping) or not all(isinstance(name, str) for name in filters):
+        raise TypeError(
+            "Expected `filters` to be a mapping from names of layers to indices of filters, as "
+            f"{{'layer1': [0, 3]}}, but got {shown(filters)}"
+        )
     with uncompiled(), ExitStack() as stack:
-        silencer = _Silencer(keep, dims or stack.enter_context(channel_dims(model, channel_dim)))
+        guard: Callable[[Hook], Hook] = in_this_thread if dims else lambda hook: hook
+        dims = dims or stack.enter_context(channel_dims(model, channel_dim))
+        silencer = _Silencer(keep, dims, guard)
         for name, channels in filters.items():
             layer, named = resolve_layer(name, model), _indices(name, channels)
             for handle in silencer.attach(layer, name, named):
                 stack.enter_context(handle)
         for module in model.modules():
             if is_batch_norm(module):
-                stack.enter_context(module.register_forward_hook(silencer.follow, with_kwargs=True))
+                follow = guard(silencer.follow)
+                stack.enter_context(module.register_forward_hook(follow, with_kwargs=True))
         yield
 
 
 class _Silencer:
     """Hooks that silence filters, and their channels in a BatchNorm directly after the layer."""
 
-    def __init__(self, keep: bool, dims: ChannelDims) -> None:
+    def __init__(self, keep: bool, dims: ChannelDims, guard: Callable[[Hook], Hook]) -> None:
         self.keep = keep
         self.dims = dims
+        self.guard = guard
         # For each output: its silent channels, and how often it had been written to.
         self.given: MutableMapping[Tensor, tuple[Tensor, int]] = WeakTensorKeyDictionary()
 
     def attach(self, layer: nn.Module, name: str, named: Tensor) -> Iterator[RemovableHandle]:
         """Silence filters of a layer until these handles are removed."""
-        yield layer.register_forward_hook(partial(self.silence, name, named))
-        note = layer.register_forward_hook(partial(self.note, name, named))
+        yield layer.register_forward_hook(self.guard(partial(self.silence, name, named)))
+        note = layer.register_forward_hook(self.guard(partial(self.note, name, named)))
         yield note
         # After hooks registered later, since the BatchNorm takes their result.
         yield layer.register_forward_pre_hook(lambda module, args: run_last(module, note))
@@ -169,12 +182,12 @@ def _indices(name: str, channels: int | Sequence[int]) -> Tensor:
     except (RuntimeError, TypeError, ValueError):
         raise TypeError(
             f"Expected filters of layer {name!r} to be an index or a sequence of indices, but got "
-            f"{channels!r}"
+            f"{shown(channels)}"
         ) from None
     whole = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
     if indices.numel() and not whole:
         raise TypeError(
-            f"Expected filters of layer {name!r} to be integers, but got {channels!r}; the "
+            f"Expected filters of layer {name!r} to be integers, but got {shown(channels)}; the "
             "indices of a mask are `mask.nonzero().flatten()`"
         )
     return indices.long().cpu()

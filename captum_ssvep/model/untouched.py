@@ -1,66 +1,125 @@
 """Run a user's model and leave it, and everything around it, as it was."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from .._checks import warn_user
-from .._compat import is_replica, own_buffers, uncompiled
+from .._compat import is_replica, uncompiled
+from .draws import RandomDraws
+from .state import Undo, state_of
+from .threads import in_this_thread
+
+
+class Trace:
+    """What is noticed of a model while it runs.
+
+    Args:
+        model: The model; None if it is not known.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self.draws = RandomDraws()
+        self.parts = None if model is None else set(model.modules())
+        self.ran: set[nn.Module] = set()
+
+    @property
+    def in_train_mode(self) -> bool:
+        """Whether a module of the model ran in train mode."""
+        ran = self.ran if self.parts is None else self.ran & self.parts
+        # Only modules without children: a wrapper such as DataParallel starts in train mode.
+        return any(module.training for module in ran if not list(module.children()))
 
 
 @contextmanager
-def undisturbed(warn: bool = True, model: nn.Module | None = None) -> Iterator[None]:
-    """Run models without leaving a trace: restore buffers and the global random state.
+def undisturbed(model: nn.Module | None, warn: bool = True) -> Iterator[Trace]:
+    """Run a model without leaving a trace in it.
 
-    Every module that runs is noticed, however it is called. Compiled ones run as plain Python,
-    since their graphs do not know our hooks.
+    Buffers, train flags and plain attributes are put back (see `state_of`), those of the model
+    alone; if it is not known, those of all modules that run. Random generators are put back if the
+    network drew from them within ``trace.draws``. Other threads can use this model and others
+    meanwhile.
+
+    Compiled modules run as plain Python, since their graphs do not know our hooks, and transformer
+    encoders without their fast path, which skips hooks and drops padding.
 
     Args:
+        model (Module or None): The model.
         warn (bool, optional): Warn if a module ran in train mode. Default: True
-        model (Module, optional): Warn of this model's modules only. Default: None, all that run
+
+    Yields:
+        Trace: What is noticed of the model.
 
     Examples::
 
+        >>> import torch
         >>> norm = nn.BatchNorm1d(2).train()
-        >>> with undisturbed(warn=False):
+        >>> with undisturbed(norm, warn=False):
         ...     _ = norm(torch.randn(8, 2))
         >>> norm.num_batches_tracked.item()
         0
     """
-    # The buffers of each module that ran, by name, and each of them with a copy.
-    seen: dict[nn.Module, tuple[dict[str, Tensor | None], list[tuple[Tensor, Tensor]]]] = {}
+    trace = Trace(model)
+    undo: dict[nn.Module, Undo] = {}
 
-    def remember(module: nn.Module, args: Any) -> None:
+    def notice(module: nn.Module, args: Any) -> None:
         # Replicas live for one pass; their buffers are those of the modules in DataParallel.
-        replicated = isinstance(module, nn.DataParallel)
-        for part in module.modules() if replicated else [module]:
-            if part not in seen and not is_replica(part):
-                buffers = dict(own_buffers(part))
-                seen[part] = buffers, [(b, b.clone()) for b in buffers.values() if b is not None]
+        if module in trace.ran or is_replica(module):
+            return
+        trace.ran.add(module)
+        if trace.parts is None:
+            undo.update((part, state_of(part)) for part in module.modules() if part not in undo)
 
-    # Do not initialize an accelerator that nobody has used yet.
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = range(torch.cuda.device_count() if used else 0)
-    with torch.random.fork_rng(devices=devices), uncompiled():
+    undo.update((part, state_of(part)) for part in trace.parts or ())
+    with ExitStack() as stack:
+        stack.enter_context(uncompiled())
+        stack.enter_context(_without_fast_path(model))
+        hook = nn.modules.module.register_module_forward_pre_hook(in_this_thread(notice))
+        stack.enter_context(hook)
         try:
-            with nn.modules.module.register_module_forward_pre_hook(remember):
-                yield
+            yield trace
         finally:
-            for module, (buffers, copies) in seen.items():
-                for name, buffer in buffers.items():  # those of jitted modules have no `update`
-                    own_buffers(module)[name] = buffer
-                for kept, before in copies:
-                    # Leave unchanged ones alone: writing would break a graph that saved them.
-                    if not torch.equal(kept, before):
-                        with torch.no_grad():
-                            kept.copy_(before)
-            # Only modules without children: a wrapper such as DataParallel starts in train mode.
-            ran = seen if model is None else seen.keys() & set(model.modules())
-            if warn and any(m.training for m in ran if not list(m.children())):
+            trace.draws.put_back()
+            in_train_mode = trace.in_train_mode
+            for put_back in undo.values():
+                put_back()
+            if warn and in_train_mode:
                 warn_user(
                     "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
                     "adds noise to the spectrum; call `model.eval()` first"
                 )
+
+
+class _PassOn(TorchFunctionMode):
+    """Changes nothing, but transformer encoders see that torch is watched in this thread."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _without_fast_path(model: nn.Module | None) -> Iterator[None]:
+    """Run transformer encoders in this thread without their fast path."""
+    encoders = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
+    if model is None or any(isinstance(module, encoders) for module in model.modules()):
+        with _PassOn():
+            yield
+    else:
+        yield
+
+
+def initialize_lazy(model: nn.Module | None, run: Callable[[], object]) -> None:
+    """Let modules that do not know their sizes yet see an input once, as Captum's methods do.
+
+    Args:
+        model (Module or None): The model.
+        run (callable): Runs it.
+    """
+    if model is not None and any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        run()
