@@ -1,5 +1,6 @@
 """Pass the results of a layer method on to Captum's other tools."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,14 @@ import torch.nn.functional as F
 from captum.attr import Attribution
 from torch import Tensor
 
-from .._checks import example_index
-from ..model.channels import Layout, channel_maps
+from .._checks import choice, example_index, image_batch, instance, integer, shown
+from ..model.channels import LAYOUTS, Layout, channel_maps
 from ..spectrum import statistics
+
+ONE_LAYER = (
+    "the tensor of one layer; of a list pick one, as in `result[0]`, of a spectrum a statistic, as "
+    "in `spectrum.amplitude((1, 0))`"
+)
 
 
 def top_neurons(result: Tensor, k: int, example: int | None = None) -> list[tuple[int, ...]]:
@@ -35,17 +41,14 @@ def top_neurons(result: Tensor, k: int, example: int | None = None) -> list[tupl
         >>> top_neurons(torch.tensor([[[1.0, 5.0], [7.0, 2.0]]]), k=2)
         [(1, 0), (0, 1)]
     """
-    if not isinstance(result, Tensor):
-        raise TypeError(
-            f"Expected `result` to be the tensor of one layer, but got {type(result).__name__}; "
-            "pick the layer, as in `result[0]`"
-        )
-    values = result[example_index(example, len(result))]
-    if result.dim() < 2 or not 1 <= k <= values.numel():
+    instance(result, Tensor, "result", ONE_LAYER)
+    k = integer(k, "k", at_least=-sys.maxsize)
+    if result.dim() < 2 or not 1 <= k <= result[:1].numel():
         raise ValueError(
             "Expected `result` of shape (N, *neuron) and `k` between 1 and the number of neurons, "
             f"but got {tuple(result.shape)} and {k}"
         )
+    values = result[example_index(example, len(result))]
     places = values.flatten().argsort(descending=True, stable=True)[:k]
     indices = torch.stack(torch.unravel_index(places, values.shape), dim=1)
     return [tuple(index) for index in indices.tolist()]
@@ -67,6 +70,9 @@ def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple
         callable: ``explain(inputs, **kwargs) -> tuple[Tensor, ...]``; the inputs may be a tensor or
         a tuple.
 
+    Raises:
+        TypeError: If the method is something else.
+
     Examples::
 
         >>> import torch
@@ -76,6 +82,11 @@ def as_explanation(method: Attribution, **arguments: Any) -> Callable[..., tuple
         >>> [tensor.shape for tensor in explain(torch.ones(4, 2))]
         [torch.Size([4, 3])]
     """
+    if isinstance(method, type) or not callable(getattr(method, "attribute", None)):
+        raise TypeError(
+            "Expected `method` to be an instance of a method, as `LayerActivation(model, layer)`, "
+            f"but got {shown(method)}"
+        )
 
     def explain(inputs: Tensor | tuple[Tensor, ...], **kwargs: Any) -> tuple[Tensor, ...]:
         given = inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
@@ -105,7 +116,7 @@ def to_inputs(
         map.
 
     Raises:
-        ValueError: If the result has no map, or the inputs are not images.
+        ValueError, TypeError: If the result has no map, or the inputs are not images.
 
     Examples::
 
@@ -114,13 +125,37 @@ def to_inputs(
         >>> to_inputs(maps, torch.rand(2, 3, 16, 16), layout="channels_first").shape
         torch.Size([2, 3, 16, 16])
     """
-    if inputs.dim() != 4 or len(inputs) != len(result):
+    size = (image_batch(inputs, "inputs").shape[2], inputs.shape[3])
+    maps = layer_maps(result, layout, size)
+    maps = maps if maps.is_floating_point() else maps.float()
+    if len(inputs) != len(maps):
         raise ValueError(
-            "Expected `inputs` of shape (N, channels, height, width) with an example for each of "
-            f"the result's {len(result)}, but got {tuple(inputs.shape)}"
+            f"Expected `inputs` with an image for each of the {len(maps)} of `result`, but got "
+            f"{len(inputs)}; pass both for the same images"
         )
-    size = (inputs.shape[2], inputs.shape[3])
-    maps = channel_maps(result, layout, size)
     combined = statistics.reduce(maps.movedim(1, 0), reduction)[:, None]
     enlarged = F.interpolate(combined, size, mode="bilinear", align_corners=False)
     return enlarged.expand(inputs.shape).contiguous()
+
+
+def layer_maps(result: Tensor, layout: Layout | None, size: tuple[int, int]) -> Tensor:
+    """A layer's result as maps, as `channel_maps` makes them, after a check of what users pass.
+
+    Raises:
+        ValueError, TypeError: If an argument is of the wrong type or lacks its batch, and as in
+            `channel_maps`.
+    """
+    instance(result, Tensor, "result", ONE_LAYER)
+    if layout is not None:
+        choice(layout, "layout", LAYOUTS)
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise TypeError(f"Expected `size` to be (height, width), but got {shown(size)}")
+    height, width = (integer(length, "size") for length in size)
+    if layout is not None and result.dim() == (2 if layout == "tokens" else 3):
+        raise ValueError(
+            f"Expected `result` with examples first, but got shape {tuple(result.shape)} for "
+            f"layout={layout!r}; if it is that of one image, make a batch: `result[None]`"
+        )
+    if not result.isfinite().all():
+        raise ValueError("Expected `result` to be finite, but got NaN or infinity; replace them")
+    return channel_maps(result, layout, (height, width))

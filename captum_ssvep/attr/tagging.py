@@ -14,6 +14,7 @@ from ..design import ComponentSelection, Design
 from ..model.arguments import format_forward_args, repeat_forward_args
 from ..model.recorder import LayerRecorder, Receiver
 from ..spectrum.plan import SpectrumPlan, validate_statistic
+from ..spectrum.repetition import Repetition
 from ..spectrum.run import PassSize, Pooling, Source, frames_that_fit, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
@@ -80,6 +81,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         device_ids: list[int] | None = None,
     ) -> None:
         super().__init__(forward_func, layer, device_ids)
+        self.repetition = Repetition()
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -274,8 +276,8 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         def record(
             rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
         ) -> None:
-            of_rows = tuple(_examples_of(value, rows, n_examples) for value in forward_args)
-            recorder.record(frames, repeat_forward_args(of_rows, n_frames), receive)
+            given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
+            recorder.record(frames, given, receive)
 
         def fit() -> int:
             return frames_that_fit(size.examples * recorder.bytes_per_row, device)
@@ -287,9 +289,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 Source(
                     record,
                     "activations of layer",
-                    recorder.names,
-                    recorder.layers,
-                    recorder.dims,
+                    recorder.learned,
                     fit if perturbations_per_eval is None else None,
                 ),
                 size,
@@ -297,12 +297,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 noise_std=noise_std,
                 seed=seed,
                 title=self.get_name() if show_progress else None,
+                repetition=self.repetition,
             )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
-
-
-def _examples_of(argument: Any, rows: slice, n_examples: int) -> Any:
-    """The rows of an argument with one entry per example; any other argument as it is."""
-    per_example = isinstance(argument, Tensor) and argument.dim() > 0
-    return argument[rows] if per_example and len(argument) == n_examples else argument

@@ -7,15 +7,18 @@ import torch
 from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
-from .._checks import refuse_unknown_arguments
+from .._checks import instance, refuse_unknown_arguments
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, Inputs
 from ..design import ComponentSelection, Design
-from ..model.arguments import format_forward_args, repeat_forward_args, repeat_target
+from ..model.arguments import format_forward_args, repeat_forward_args, repeat_target, run_forward
 from ..model.channels import ChannelDims, watched
-from ..model.recorder import Receiver, floating_tensors, validate_rows
-from ..model.untouched import undisturbed
+from ..model.layers import model_of
+from ..model.outputs import ComputingPrecision, floating_tensors, validate_rows
+from ..model.recorder import Receiver, Recording
+from ..model.untouched import initialize_lazy, undisturbed
 from ..spectrum.plan import SpectrumPlan, validate_statistic
+from ..spectrum.repetition import Repetition
 from ..spectrum.run import PassSize, Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
@@ -51,12 +54,10 @@ class FrequencyTunnel(Attribution):
     """
 
     def __init__(self, attribution_method: Attribution) -> None:
-        if not isinstance(attribution_method, Attribution):
-            raise TypeError(
-                "Expected `attribution_method` to be an instance of a Captum method, as in "
-                f"FrequencyTunnel(Saliency(model)), but got {attribution_method!r}"
-            )
+        expected = "an instance of a Captum method, as in FrequencyTunnel(Saliency(model))"
+        instance(attribution_method, Attribution, "attribution_method", expected)
         self.attribution_method = attribution_method
+        self.repetition = Repetition()
         super().__init__(attribution_method.forward_func)
 
     @property
@@ -171,21 +172,31 @@ class FrequencyTunnel(Attribution):
         )
         stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
+        recording = Recording(*layers_read(method), ChannelDims(channel_dim))
+        precision = ComputingPrecision()
         # The type of the method's result, then those of its items.
         kinds: list[type] = []
 
-        def record(
-            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
-        ) -> None:
+        def run(frames: tuple[Tensor, ...], n_frames: int) -> Any:
             if isinstance(method, GradientAttribution):
                 frames = tuple(frame.requires_grad_() for frame in frames)
             # Without its decorator if it has one, as NoiseTunnel does.
             attribute = type(method).attribute
-            result = getattr(attribute, "__wrapped__", attribute)(
+            return getattr(attribute, "__wrapped__", attribute)(
                 method,
                 frames if isinstance(inputs, tuple) else frames[0],
                 **expand_arguments(kwargs, stimulus.inputs, n_frames),
             )
+
+        def record(
+            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+        ) -> None:
+            if kinds:
+                result = run(frames, n_frames)
+            else:
+                with trace.draws:
+                    result = run(frames, n_frames)
+                recording.learn(precision.eps, trace)
             items = result if isinstance(result, list) else [result]
             kinds[:] = map(type, (result, *items))
             for index, item in enumerate(items):
@@ -193,19 +204,26 @@ class FrequencyTunnel(Attribution):
                 validate_rows(tensors, len(frames[0]), method.get_name())
                 receive(index, tensors)
 
-        names, modules = layers_read(method)
-        dims = ChannelDims(channel_dim)
-        source = Source(record, "attributions to", names, modules, dims)
-        with undisturbed(), watched(dims.see):
+        model = model_of(method.forward_func)
+        forward_args = format_forward_args(kwargs.get("additional_forward_args"))
+        initialize_lazy(
+            model, lambda: run_forward(method.forward_func, stimulus.inputs, forward_args)
+        )
+        with (
+            undisturbed(model) as trace,
+            watched(recording.dims.see),
+            watched(precision.see),
+        ):
             results = stream_spectra(
                 plan,
                 stimulus,
-                source,
+                Source(record, "attributions to", recording),
                 PassSize.within(stimulus.n_examples, frames_per_pass, None, "frames_per_pass"),
                 pooling=pooling,
                 noise_std=noise_std,
                 seed=seed,
                 title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
+                repetition=self.repetition,
             )
         arranged = [
             spectra if issubclass(kind, tuple) else spectra[0]
@@ -256,5 +274,7 @@ def expand_arguments(
         expanded["target"] = repeat_target(kwargs["target"], n_frames)
     if kwargs.get("additional_forward_args") is not None:
         forward_args = format_forward_args(kwargs["additional_forward_args"])
-        expanded["additional_forward_args"] = repeat_forward_args(forward_args, n_frames)
+        expanded["additional_forward_args"] = repeat_forward_args(
+            forward_args, n_examples, n_frames
+        )
     return expanded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import integer, warn_user
-from ..design import Component, ComponentSelection, Design, TaggingDesign
+from .._checks import integer, number, warn_user
+from ..design import Component, ComponentSelection, Design
 from ..design.base import Line
 from ..design.distinct import merge_equal_frames
+from ..stimulus.frames import design_or_default
 from .statistics import STATISTICS, Statistic
-from .sums import FourierSums
+from .sums import FourierSums, RecordSums
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,11 @@ class SpectrumPlan:
                 negative or not finite, or noise is combined with a grid or an estimate of the
                 error.
         """
-        design = chosen_design(design)
+        design = design_or_default(design)
         wanted = design.components(components, max_order)
         n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
         warn_of_collisions(design, wanted)
-        if not 0 <= noise_std < math.inf:
-            raise ValueError(f"Expected a finite `noise_std` of at least 0, but got {noise_std}")
+        noise_std = number(noise_std, "noise_std", at_least=0)
         if noise_std and not design.in_time:
             raise _without_time(design, "`noise_std`", "`choose_design` with kind='time'")
         if noise_std and estimate_error:
@@ -127,12 +126,26 @@ class SpectrumPlan:
         weights = np.concatenate([weights, shares[None]])
         if self.distinct:
             contrasts, weights = merge_equal_frames(contrasts, weights)
+            # The brightest first: it is the one that is shown again, and in the dark there is
+            # little to compare.
+            brightest = contrasts.sum(axis=1).argmax()
+            order = [brightest, *np.delete(np.arange(len(contrasts)), brightest)]
+            contrasts, weights = contrasts[order], weights[:, order]
         return contrasts, weights[:-1], weights[-1].real
 
     def new_sums(self, reference: Tensor, eps: float) -> FourierSums:
         """Sums for one recorded tensor, given its reference frame ``(N, *neuron)``."""
         _, weights, shares = self._frames
         return FourierSums(weights, shares, reference, eps)
+
+    def sums_of_record(self, record: Tensor) -> FourierSums | RecordSums:
+        """Sums over a whole record ``(n_frames, N, *neuron)``, transformed if it is in time."""
+        eps = torch.finfo(record.dtype).eps
+        if self.design.in_time:
+            return RecordSums(record, self._lines, eps)  # type: ignore[arg-type]  # bins, in time
+        sums = self.new_sums(record[0], eps)
+        sums.add(0, record)
+        return sums
 
     def separate(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Separate the Fourier sums of components, of neighbors and of the replicate.
@@ -160,22 +173,6 @@ class SpectrumPlan:
         return lines, neighbors, deviations
 
 
-def chosen_design(design: Design | None) -> Design:
-    """The user's design, or the paper's.
-
-    Raises:
-        TypeError: If it is not a design.
-    """
-    if design is None:
-        return TaggingDesign()
-    if not isinstance(design, Design):
-        raise TypeError(
-            "Expected `design` to be a design, as `TaggingDesign()` or `ChebyshevGrid()`, but "
-            f"got {design!r}"
-        )
-    return design
-
-
 def neighbors_of(
     component: Sequence[int], components: Sequence[Component], design: Design, n_neighbors: int
 ) -> tuple[int, ...]:
@@ -193,7 +190,7 @@ def validate_statistic(statistic: Statistic, design: Design | None) -> None:
     Raises:
         ValueError: If the statistic needs a design in time, and this one is not.
     """
-    design = chosen_design(design)
+    design = design_or_default(design)
     if STATISTICS[statistic].needs_neighbors and not design.in_time:
         raise _without_time(design, f"statistic={statistic!r}", "statistic='snr'")
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from .._checks import integer
-from ..model.channels import ChannelDims, mean_of_channels
-from ..model.recorder import Receiver
+from .._checks import integer, shown
+from ..model.channels import mean_of_channels
+from ..model.recorder import Receiver, Recording
 from ..stimulus.frames import FrameNoise, Stimulus
 from .plan import SpectrumPlan
+from .repetition import Company, Repetition, most_floors
 from .sums import FourierSums
 from .tagged import NeuronKind, TaggedSpectrum
 
@@ -95,19 +100,34 @@ class Source:
             all examples of the first frame, then of the second), the number of frames, and a
             receiver, to which it passes what it recorded from each layer with the layer's index.
         kind: What is recorded, such as the activations of a layer.
-        names: Names of the layers, by index.
-        modules: The layers themselves; None for inputs.
-        dims: Where channels lie, known once the first frame has run.
+        recording: The layers.
         fit: Frames that suit the memory; called after the first frame. Default: those of the pass
             size
     """
 
     record: Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
     kind: str
-    names: Sequence[str]
-    modules: Sequence[nn.Module | None]
-    dims: ChannelDims
+    recording: Recording
     fit: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Frames ``start`` to ``stop - 1``, shown together.
+
+    Args:
+        start, stop: The frames.
+        again: Whether the first frame of the record is shown again, after these.
+    """
+
+    start: int
+    stop: int
+    again: bool = False
+
+    @property
+    def n_new(self) -> int:
+        """How many frames are shown for the first time."""
+        return self.stop - self.start
 
 
 def stream_spectra(
@@ -120,6 +140,7 @@ def stream_spectra(
     noise_std: float = 0.0,
     seed: int = 0,
     title: str | None = None,
+    repetition: Repetition | None = None,
 ) -> list[tuple[TaggedSpectrum, ...]]:
     """Show all frames of a plan to a network, block by block of the examples, and sum.
 
@@ -135,6 +156,7 @@ def stream_spectra(
         noise_std: Standard deviation of noise on the frames. Default: 0.0
         seed: Seed of the noise. Default: 0
         title: Title of the progress bar. Default: None, no bar
+        repetition: Whether to show a frame again, and what to say of it. Default: None, not
 
     Returns:
         list[tuple[TaggedSpectrum, ...]]: For each layer, a spectrum per tensor.
@@ -143,71 +165,174 @@ def stream_spectra(
         ValueError: If the pooling is neither None, ``"channel"`` nor a function or loses the
             batch, or what was recorded is not finite or has no channels to pool.
     """
-    if not (pooling is None or callable(pooling) or pooling == "channel"):
+    is_function = callable(pooling) and not isinstance(pooling, type)
+    if not (pooling is None or is_function or (isinstance(pooling, str) and pooling == "channel")):
         raise ValueError(
-            f"Expected `pooling` to be None, 'channel' or a function, but got {pooling!r}"
+            f"Expected `pooling` to be None, 'channel' or a function, but got {shown(pooling)}"
         )
-    layers = [_LayerSums(plan, source, index, pooling) for index in range(len(source.names))]
+    n_layers = len(source.recording.names)
+    layers = [_LayerSums(plan, source, index, pooling) for index in range(n_layers)]
+    repeats = repetition is not None and repetition.is_due(len(plan.contrasts))
 
-    def receive(start: int, n_examples: int, index: int, tensors: tuple[Tensor, ...]) -> None:
-        layers[index].add(start, n_examples, tensors)
+    def receive(
+        part: Pass, n_examples: int, index: int, tensors: tuple[Tensor | None, ...]
+    ) -> None:
+        layers[index].add(part, n_examples, tensors)
 
     n_rows = stimulus.n_examples * len(plan.contrasts)
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, size.examples):
             rows = slice(first, first + size.examples)
             block = stimulus.examples(rows)
-            noise = FrameNoise(block.inputs, noise_std, seed) if noise_std else None
-            for start, stop in _passes(len(plan.contrasts), size.frames, source.fit):
-                frames = block.frames(plan.contrasts[start:stop])
-                if noise:
-                    noise.add_to(frames)
-                to_layers = partial(receive, start, block.n_examples)
-                source.record(rows, frames, stop - start, to_layers)
-                bar.update(len(frames[0]))
-    return [layer.spectra() for layer in layers if layer.blocks]
+            noise = FrameNoise(block.inputs, float(noise_std), seed) if noise_std else None
+            all_frames = _Frames(block, noise)
+            for part in _passes(len(plan.contrasts), size.frames, source.fit, repeats):
+                frames = all_frames.of(part, plan.contrasts)
+                receive = partial(_receive, layers, part, block.n_examples)
+                source.record(rows, frames, part.n_new + part.again, receive)
+                bar.update(part.n_new * block.n_examples)
+    if repeats and repetition:
+        differences = [layer.difference() for layer in layers]
+        limits = [layer.limit for layer in layers]
+        repetition.judge(source.recording, differences, limits, _company(part, block.n_examples))
+    return [layer.spectra() for layer in layers if layer.tensors]
+
+
+def _receive(
+    layers: Sequence[_LayerSums],
+    part: Pass,
+    n_examples: int,
+    index: int,
+    tensors: tuple[Tensor | None, ...],
+) -> None:
+    layers[index].add(part, n_examples, tensors)
 
 
 def _passes(
-    n_frames: int, frames_per_pass: int, fit: Callable[[], int] | None
-) -> Iterator[tuple[int, int]]:
-    """The frames of each pass, as start and stop.
+    n_frames: int, most_frames: int, fit: Callable[[], int] | None, repeats: bool
+) -> Iterator[Pass]:
+    """The frames of each pass.
 
     The first frame runs alone: it is the reference of the sums, and the one complete forward pass
-    of a recorder that stops early.
+    of a recorder that stops early. To be repeated, it comes again in the last place of the last
+    pass. Then all others are equally large but for one frame, the larger ones last: it has company
+    there, and a state that begins anew when the size of the batch changes lasts until then.
     """
-    yield 0, 1
+    yield Pass(0, 1)
     if fit:
-        frames_per_pass = min(frames_per_pass, fit())
-    for start in range(1, n_frames, frames_per_pass):
-        yield start, min(start + frames_per_pass, n_frames)
+        most_frames = min(most_frames, fit())
+    if not repeats:
+        for start in range(1, n_frames, most_frames):
+            yield Pass(start, min(start + most_frames, n_frames))
+        return
+    n_passes = math.ceil(n_frames / most_frames)
+    size, n_larger = divmod(n_frames, n_passes)
+    starts = [1 + i * size + max(0, i - n_passes + n_larger) for i in range(n_passes)]
+    for start, stop in pairwise(starts):
+        yield Pass(start, stop)
+    yield Pass(starts[-1], n_frames, again=True)
+
+
+@dataclass
+class _Frames:
+    """The frames of a block of examples, pass by pass."""
+
+    block: Stimulus
+    noise: FrameNoise | None
+    # The rows of the first frame.
+    first: tuple[Tensor, ...] = ()
+
+    def of(self, part: Pass, contrasts: NDArray[np.float64]) -> tuple[Tensor, ...]:
+        """The frames of a pass, one tensor per input."""
+        if not part.n_new:
+            return self._mixed(contrasts)
+        frames = self.block.frames(contrasts[part.start : part.stop])
+        if self.noise:
+            self.noise.add_to(frames)
+        if part.start == 0:
+            self.first = tuple(tensor.clone() for tensor in frames)
+        if part.again:
+            frames = tuple(map(torch.cat, zip(frames, self.first, strict=True)))
+        return frames
+
+    def _mixed(self, contrasts: NDArray[np.float64]) -> tuple[Tensor, ...]:
+        """The first frame alone; for other company, every second example shows the darkest."""
+        darkest = contrasts[contrasts.sum(axis=1).argmin()]
+        for tensor, other in zip(self.first, self.block.frames(darkest[None]), strict=True):
+            tensor[1::2] = other[1::2]
+        return self.first
+
+
+def _company(last: Pass, n_examples: int) -> Company:
+    """What shares the pass in which a frame is repeated."""
+    if last.n_new:
+        return "frames"
+    return "images" if n_examples > 1 else "nothing"
+
+
+@dataclass
+class _TensorSums:
+    """Sums of one tensor of a layer, and its answers to the frame that is shown twice."""
+
+    plan: SpectrumPlan
+    channel_dim: int | None
+    # Of the current block of examples.
+    first: Tensor
+    # For each block: its sums, and how far the two answers of each example differ.
+    blocks: list[FourierSums] = field(default_factory=list)
+    differences: list[Tensor] = field(default_factory=list)
+
+    def add(self, part: Pass, frames: Tensor, eps: float) -> None:
+        """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
+        if part.start == 0:
+            self.blocks.append(self.plan.new_sums(frames[0], eps))
+            self.first = frames[0].clone()
+        elif part.again:
+            difference = (frames[-1] - self.first).abs().reshape(len(self.first), -1).amax(dim=1)
+            if not part.n_new:
+                difference[1::2] = 0  # these examples showed another frame
+            self.differences.append(difference)
+            frames = frames[:-1]
+        if part.n_new:
+            self.blocks[-1].add(part.start, frames)
+
+    def difference(self) -> float:
+        """By how many rounding floors the answers differ in the worst example."""
+        floors = torch.cat([sums.floor() for sums in self.blocks])
+        differences = torch.cat(self.differences).to(floors)
+        return (differences / floors).where(differences > 0, 0).max().item()
 
 
 @dataclass
 class _LayerSums:
-    """Sums of a layer's tensors, pooled first, for each block of examples."""
+    """Sums of a layer's tensors, pooled first."""
 
     plan: SpectrumPlan
     source: Source
     index: int
     pooling: Pooling
-    blocks: list[list[FourierSums]] = field(default_factory=list)
-    channel_dims: list[int | None] = field(default_factory=list)
+    # By place among the tensors; those that turn out to have no batch are left out.
+    tensors: dict[int, _TensorSums] | None = None
+    # By how many rounding floors the answers to equal frames may differ.
+    limit: float = 0.0
 
-    def add(self, start: int, n_examples: int, tensors: tuple[Tensor, ...]) -> None:
-        """Take in what the layer returned in the pass that begins with frame ``start``."""
-        pooled = map(self._pooled, tensors)
-        by_frame = [torch.unflatten(tensor, 0, (-1, n_examples)) for tensor in pooled]
-        if start == 0:
-            self.channel_dims = [self._channel_dim(tensor.shape) for tensor in tensors]
-            self.blocks.append(
-                [
-                    self.plan.new_sums(frames[0], torch.finfo(tensor.dtype).eps)
-                    for frames, tensor in zip(by_frame, tensors, strict=True)
-                ]
-            )
-        for sums, frames in zip(self.blocks[-1], by_frame, strict=True):
-            sums.add(start, frames)
+    def add(self, part: Pass, n_examples: int, tensors: tuple[Tensor | None, ...]) -> None:
+        """Take in what the layer returned in a pass."""
+        if self.tensors is None:
+            self.tensors = {
+                place: _TensorSums(self.plan, self._channel_dim(tensor.shape), tensor)
+                for place, tensor in enumerate(tensors)
+                if tensor is not None
+            }
+        for place in [*self.tensors]:
+            tensor = tensors[place]
+            if tensor is None:
+                del self.tensors[place]
+                continue
+            eps = max(self.source.recording.eps[self.index], torch.finfo(tensor.dtype).eps)
+            by_frame = torch.unflatten(self._pooled(tensor), 0, (-1, n_examples))
+            self.tensors[place].add(part, by_frame, eps)
+            self.limit = most_floors(eps, tensor.device)
 
     def _pooled(self, activations: Tensor) -> Tensor:
         if self.pooling is None:
@@ -215,8 +340,7 @@ class _LayerSums:
         # In half precision the mean would lose what differs between frames.
         wide = activations.to(torch.promote_types(activations.dtype, torch.float32))
         if self.pooling == "channel":
-            module, name = self.source.modules[self.index], self.source.names[self.index]
-            return mean_of_channels(wide, self.source.dims.of(module, name, wide))
+            return mean_of_channels(wide, self.source.recording.channel_dim_of(self.index, wide))
         pooled = self.pooling(wide)
         if not isinstance(pooled, Tensor) or pooled.shape[:1] != wide.shape[:1]:
             got = tuple(pooled.shape) if isinstance(pooled, Tensor) else type(pooled).__name__
@@ -228,7 +352,7 @@ class _LayerSums:
 
     def _channel_dim(self, shape: torch.Size) -> int | None:
         if self.pooling is None:
-            return self.source.dims.find(self.source.modules[self.index], shape)
+            return self.source.recording.dims.find(self.source.recording.modules[self.index], shape)
         return 1 if self.pooling == "channel" else None
 
     @property
@@ -238,17 +362,21 @@ class _LayerSums:
             return "neuron"
         return "channel" if self.pooling == "channel" else "pooled value"
 
+    def difference(self) -> float:
+        """By how many rounding floors the answers to the repeated frame differ."""
+        return max((sums.difference() for sums in (self.tensors or {}).values()), default=0.0)
+
     def spectra(self) -> tuple[TaggedSpectrum, ...]:
         """A spectrum of all examples for each tensor."""
-        name = self.source.names[self.index]
-        if not all(sums.is_finite for block in self.blocks for sums in block):
+        name = self.source.recording.names[self.index]
+        tensors = (self.tensors or {}).values()
+        if not all(block.is_finite for sums in tensors for block in sums.blocks):
             raise ValueError(
                 f"Expected the {self.source.kind} {name!r} to be finite, but got NaN or infinity; "
                 "find the operation that makes them and read a layer before it"
             )
-        tensors = zip(zip(*self.blocks, strict=True), self.channel_dims, strict=True)
         origin = {"layer": name, "neurons": self.neurons}
         return tuple(
-            TaggedSpectrum.from_sums(self.plan, sums, **origin, channel_dim=channel_dim)
-            for sums, channel_dim in tensors
+            TaggedSpectrum.from_sums(self.plan, sums.blocks, **origin, channel_dim=sums.channel_dim)
+            for sums in tensors
         )

@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_ssvep import ChebyshevGrid, TaggedSpectrum, TaggingDesign, tagged_sequence
 from captum_ssvep.model.channels import ChannelDims
+from captum_ssvep.model.recorder import Recording
 from captum_ssvep.spectrum.plan import SpectrumPlan
 from captum_ssvep.spectrum.run import (
     CPU_BYTES,
@@ -36,7 +37,7 @@ def cube(frames):
     return (linear(frames) ** 3)[:, :, None, None].expand(-1, -1, 2, 4)
 
 
-class Recording:
+class Functions:
     """A source of functions of the frames, which remembers the passes it was shown."""
 
     def __init__(self, *functions, fit=None, modules=None):
@@ -45,9 +46,11 @@ class Recording:
         self.source = Source(
             record=self.record,
             kind="output of function",
-            names=[function.__name__ for function in functions],
-            modules=modules or [None] * len(functions),
-            dims=ChannelDims(),
+            recording=Recording(
+                names=[function.__name__ for function in functions],
+                modules=modules or [None] * len(functions),
+                dims=ChannelDims(),
+            ),
             fit=fit,
         )
 
@@ -87,7 +90,7 @@ SIZES = [PassSize(sys.maxsize, 5), PassSize(1, 5), PassSize(7, 2), PassSize(48, 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("design", [DESIGN, ChebyshevGrid()], ids=["tags", "grid"])
 def test_a_spectrum_is_that_of_the_whole_record_however_it_is_cut(size, design):
-    source = Recording(linear, cube).source
+    source = Functions(linear, cube).source
     (of_linear,), (of_cube,) = stream(source, size, design=design)
     assert_equal(of_linear, expected_of(linear, design))
     assert_equal(of_cube, expected_of(cube, design))
@@ -96,7 +99,7 @@ def test_a_spectrum_is_that_of_the_whole_record_however_it_is_cut(size, design):
 
 
 def test_the_first_frame_of_a_block_runs_alone_and_the_rest_in_full_passes():
-    recording = Recording(linear)
+    recording = Functions(linear)
     stream(recording.source, PassSize(20, 3))
     n_frames = [1, 20, 20, 8]
     assert recording.passes == [
@@ -112,7 +115,7 @@ def test_what_suits_the_memory_is_asked_after_the_first_frame():
         asked.append(len(recording.passes))
         return 13
 
-    recording = Recording(linear, fit=fit)
+    recording = Functions(linear, fit=fit)
     stream(recording.source, PassSize(40, 5))
     assert [n for _, n, _ in recording.passes] == [1, 13, 13, 13, 9]
     assert asked == [1]
@@ -124,7 +127,7 @@ def test_several_tensors_have_a_spectrum_each():
     def two(frames):
         return linear(frames), linear(frames)[:, :2].exp()
 
-    ((first, second),) = stream(Recording(two).source, PassSize(9, 2))
+    ((first, second),) = stream(Functions(two).source, PassSize(9, 2))
     assert_equal(first, expected_of(linear))
     assert_equal(second, expected_of(lambda frames: two(frames)[1]))
 
@@ -134,7 +137,7 @@ def test_pooling_comes_before_the_sums():
         return activations.amax(dim=(2, 3))
 
     convolution = nn.Conv2d(3, 3, 1)
-    source = Recording(cube, modules=[convolution]).source
+    source = Functions(cube, modules=[convolution]).source
     ((plain,),) = stream(source)
     ((channels,),) = stream(source, pooling="channel")
     ((pooled,),) = stream(source, pooling=most)
@@ -149,7 +152,7 @@ def test_half_precision_is_pooled_wide():
         return cube(frames).half()
 
     seen = []
-    stream(Recording(halved).source, pooling=lambda t: seen.append(t.dtype) or t)
+    stream(Functions(halved).source, pooling=lambda t: seen.append(t.dtype) or t)
     assert set(seen) == {torch.float32}
 
 
@@ -165,7 +168,7 @@ def test_half_precision_is_pooled_wide():
 )
 def test_pooling_that_cannot_be_is_refused(pooling, words):
     with pytest.raises(ValueError, match=words):
-        stream(Recording(cube).source, pooling=pooling)
+        stream(Functions(cube).source, pooling=pooling)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
@@ -178,11 +181,11 @@ def test_what_is_not_finite_is_refused_by_name(value, example):
         return outputs
 
     with pytest.raises(ValueError, match="the output of function 'broken' to be finite"):
-        stream(Recording(linear, broken).source, PassSize(30, 2))
+        stream(Functions(linear, broken).source, PassSize(30, 2))
 
 
 def test_noise_is_the_same_however_frames_and_examples_are_cut():
-    source = Recording(linear).source
+    source = Functions(linear).source
     ((whole,),) = stream(source, noise_std=0.1)
     ((cut,),) = stream(source, PassSize(7, 2), noise_std=0.1)
     ((other,),) = stream(source, noise_std=0.1, seed=1)
@@ -196,11 +199,11 @@ def test_noise_is_the_same_however_frames_and_examples_are_cut():
 
 
 def test_a_progress_bar_counts_rows(capsys):
-    stream(Recording(linear).source, PassSize(20, 3), title="tagging")
+    stream(Functions(linear).source, PassSize(20, 3), title="tagging")
     shown = capsys.readouterr().err
     assert "tagging" in shown
     assert f"{49 * 5}/{49 * 5}" in shown
-    stream(Recording(linear).source)
+    stream(Functions(linear).source)
     assert capsys.readouterr().err == ""
 
 

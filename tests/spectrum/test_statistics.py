@@ -131,3 +131,73 @@ def test_nothing_is_infinite_where_everything_is_zero():
 def test_reductions(reduction, expected):
     values = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     assert statistics.reduce(values, reduction).item() == pytest.approx(expected)
+
+
+GOOD = {
+    "snr": ("amplitude", "neighbors", "floor"),
+    "zscore": ("amplitude", "neighbors", "floor"),
+    "baseline_corrected": ("amplitude", "neighbors"),
+    "decibels": ("ratio",),
+    "variance_share": ("power", "variance", "floor"),
+    "reduce": ("values",),
+    "neighbor_ratio": ("spectrum",),
+}
+BAD = {
+    "array": (np.ones(5), TypeError, "to be a tensor, but got array"),
+    "list": ([1.0, 2.0], TypeError, "to be a tensor, but got"),
+    "number": (1.0, TypeError, "to be a tensor, but got 1.0"),
+    "None": (None, TypeError, "to be a tensor, but got None"),
+    "integers": (torch.ones(5, dtype=torch.int64), TypeError, "of a floating dtype, but got torch"),
+    "complex": (torch.ones(5) + 0j, TypeError, "of a floating dtype"),
+    "NaN": (torch.full((5,), torch.nan), ValueError, "to be finite"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, argument) for name in GOOD for argument in GOOD[name]]
+)
+def test_what_is_no_tensor_of_numbers_is_refused(name, argument, bad):
+    value, error, words = BAD[bad]
+    arguments = {key: torch.ones(5) for key in GOOD[name]}
+    if "neighbors" in arguments:
+        arguments["neighbors"] = torch.ones(4, 5)
+    if name == "reduce":
+        arguments["reduction"] = "mean"
+    assert getattr(statistics, name)(**arguments) is not None
+    with pytest.raises(error, match=f"Expected `{argument}` {words}"):
+        getattr(statistics, name)(**{**arguments, argument: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: statistics.snr(torch.ones(5), torch.ones(4, 3), torch.ones(1)),
+            ValueError,
+            r"`neighbors` to fit `amplitude` of shape \(5,\), neighbors first, but got .*\(4, 3\)",
+        ),
+        (
+            lambda: statistics.variance_share(torch.ones(5), torch.ones(2, 5), torch.ones(1)),
+            ValueError,
+            "`variance` to fit `power`",
+        ),
+        (
+            lambda: statistics.reduce(torch.ones(0, 3), "max"),
+            ValueError,
+            "at least one component",
+        ),
+        (
+            lambda: statistics.reduce(torch.ones(2), np.ones(2)),
+            ValueError,
+            "`reduction` to be one of mean, sum, max, energy",
+        ),
+        (lambda: neighbor_ratio(torch.ones(9), 1.5), TypeError, "`n_neighbors` to be an integer"),
+        (lambda: neighbor_ratio(torch.ones(9), 0), ValueError, "`n_neighbors` to be at least 1"),
+        (lambda: neighbor_ratio(torch.ones(9), 1, -1), ValueError, "`n_skip` to be at least 0"),
+        (lambda: neighbor_ratio(torch.tensor(1.0)), ValueError, "window of 5 bins within the 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

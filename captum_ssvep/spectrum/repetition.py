@@ -1,0 +1,122 @@
+"""Show one frame again in other company, and warn if it gets another answer."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from .._checks import warn_user
+from ..model.recorder import Recording
+from .sums import FLOOR_ROUNDINGS
+
+# What shares the pass in which a frame is repeated: other frames, other images, or nothing.
+Company = Literal["frames", "images", "nothing"]
+# A record of fewer frames is checked once for each method, since one more would cost it much.
+FEW_FRAMES = 20
+# Equal frames may differ by this many rounding floors, and in half precision, where that is more
+# than the activations, by this share of the largest activation (`benchmarks/repetition.py`).
+MOST_FLOORS = 1000.0
+MOST_IN_HALF = 0.25
+
+
+class Repetition:
+    """When to show a frame again, and what to say of the answers.
+
+    Tagging rests on two things: equal frames get equal answers, and the rows of a batch do not
+    meet. So the first frame of a record, which is the brightest, is shown again at its end. Each
+    attribution method holds one of these.
+    """
+
+    def __init__(self) -> None:
+        self._checked = False
+        self._warned = False
+        # How many records a sweep over data has had; None outside of sweeps.
+        self._n_records: int | None = None
+
+    @contextmanager
+    def sparsely(self) -> Iterator[None]:
+        """During a sweep over data: in the records 1, 2, 4, 8, ... until one is warned of."""
+        self._n_records, self._warned = 0, False
+        try:
+            yield
+        finally:
+            self._n_records = None
+
+    def is_due(self, n_frames: int) -> bool:
+        """Whether to show a frame again in the next record, which has this many frames."""
+        if self._n_records is None:
+            return n_frames >= FEW_FRAMES or not self._checked
+        self._n_records += 1
+        return not (self._warned or self._n_records & (self._n_records - 1))
+
+    def judge(
+        self,
+        recording: Recording,
+        differences: Sequence[float],
+        limits: Sequence[float],
+        company: Company,
+    ) -> None:
+        """Warn if a layer answered differently when the frame was shown again.
+
+        Args:
+            recording: The layers.
+            differences: How far the answers of each layer differ, in rounding floors.
+            limits: How far they may (see `most_floors`).
+            company: What shares the pass in which the frame was repeated.
+        """
+        self._checked = True
+        found = [n > limit for n, limit in zip(differences, limits, strict=True)]
+        # A model in train mode has a warning of its own.
+        if recording.in_train_mode or not (any(found) or any(recording.drew)):
+            return
+        self._warned = True
+        worst = max(range(len(found)), key=lambda i: (found[i], recording.drew[i], differences[i]))
+        name, n_floors = recording.names[worst], differences[worst]
+        seen = (
+            f"Equal frames got different answers in {name!r}: they differ by {n_floors:,.0f} times "
+            f"the rounding floor, so that the spectrum is not that of the frames alone"
+            if found[worst]
+            else f"The network drew random numbers up to {name!r}, and the spectrum may hold them"
+        )
+        warn_user(f"{seen}; {_remedy(recording.drew[worst], company)}")
+
+
+def _remedy(drew: bool, company: Company) -> str:
+    """What to do, from what is known of the cause."""
+    if drew:
+        return (
+            "random numbers were drawn: call `model.eval()`, and write functional dropout with "
+            "`training=self.training`"
+        )
+    memory = (
+        "if the network keeps a state between calls, clear it in each forward pass, or show it all "
+        "of `tagged_sequence` and read `TaggedSpectrum.from_series`"
+    )
+    if company == "nothing":
+        return memory
+    if company == "images":
+        return (
+            "if the examples of a batch meet, pass internal_batch_size=1, unless they make up one "
+            f"whole, such as the nodes of a graph; {memory}"
+        )
+    return (
+        "if the rows of a batch meet, as in batch statistics, pass internal_batch_size=1, or "
+        "perturbations_per_eval=1 if the examples make up one whole, such as the nodes of a graph; "
+        f"{memory}; if a part is left in train mode, call `model.eval()`"
+    )
+
+
+def most_floors(eps: float, device: torch.device) -> float:
+    """By how many rounding floors the answers to equal frames may differ.
+
+    On CUDA, products of single precision are rounded as in half precision, unless told otherwise.
+
+    Examples::
+
+        >>> cpu, dtypes = torch.device("cpu"), (torch.float32, torch.bfloat16)
+        >>> [most_floors(torch.finfo(dtype).eps, cpu) for dtype in dtypes]
+        [1000.0, 8.0]
+    """
+    finest = torch.finfo(torch.float32 if device.type == "cuda" else torch.float16).eps
+    return MOST_FLOORS if eps < finest else MOST_IN_HALF / (FLOOR_ROUNDINGS * eps)
