@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -88,6 +89,31 @@ def test_pretrained_weights_are_the_default(tmp_path, picture):
     assert main(["run", *arguments, "--out", str(tmp_path / "default")]) == 0
     spectrum = TaggedSpectrum.load(tmp_path / "default" / "spectrum.npz")
     assert spectrum.mean.shape == (1, 64)
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", "cut in half"])
+def test_a_file_that_is_no_picture_is_told(tmp_path, capsys, picture, content):
+    content = picture.read_bytes()[:1500] if content == "cut in half" else content
+    picture.write_bytes(content)
+    for path in (picture, tmp_path, tmp_path / "absent.png"):
+        assert run("resnet18", "layer1", path, tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"captum-ssvep: Expected --image to be a picture, but {path} ")
+        assert error.count("\n") == 1
+
+
+def test_a_deep_picture_is_tagged_with_its_depth(tmp_path):
+    """The same picture with 8 bits and, darker than white throughout, with 16."""
+    levels = np.linspace(0, 200, 80 * 80).reshape(80, 80).astype(np.uint8)
+    spectra = {}
+    for kind, deep in (("8", levels), ("16", levels.astype(np.uint16) * 257)):
+        path = tmp_path / f"{kind}.png"
+        Image.fromarray(deep).save(path)
+        torch.manual_seed(0)
+        assert run("resnet18", "layer1", path, tmp_path / kind) == 0
+        spectra[kind] = TaggedSpectrum.load(tmp_path / kind / "spectrum.npz")
+    one, other = (s.amplitude((1, 0)) for s in spectra.values())
+    torch.testing.assert_close(one, other, rtol=0.02, atol=0.02 * one.max().item())
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pickle import UnpicklingError
 from urllib.error import URLError
 
 import matplotlib
+import numpy as np
 import torch
 import torchvision
 from matplotlib import pyplot as plt
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from .. import visualization
@@ -48,11 +49,50 @@ def run_model(name: str, layer: str, path: Path, weights: str, out: Path) -> Non
             f"Expected --model to name a torchvision classifier, but got {name}; try {close}"
         )
     preprocess = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    image = preprocess(load_picture(path))[None]
     model = load_model(name, weights)
-    with Image.open(path) as file:
-        image = preprocess(file.convert("RGB"))[None]
     print(f"{path.name} through {name}, {layer}:")
     tag_image(model, layer, image, out, preprocess.mean, preprocess.std)
+
+
+def load_picture(path: Path) -> Image.Image | Tensor:
+    """A picture as a person sees it, in colors: turned upright, and on white where it is clear.
+
+    Returns:
+        Image or Tensor: A tensor of shape ``(3, height, width)`` from 0 to 1 if its numbers have
+        more than 8 bits, to keep them.
+
+    Raises:
+        ValueError: If the file is no picture.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode[0] in "IF":
+                return _grey_levels(picture, is_16_bit="16" in picture.mode or file.format == "PNG")
+            if picture.getbands()[-1] == "A" or "transparency" in picture.info:
+                clear = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+            return picture.convert("RGB")
+    except Exception as error:  # pictures can be damaged in many ways
+        raise ValueError(
+            f"Expected --image to be a picture, but {path} cannot be read as one ({error}); "
+            "give another file, such as a PNG or JPEG"
+        ) from None
+
+
+def _grey_levels(picture: Image.Image, is_16_bit: bool) -> Tensor:
+    """A picture of integers or floats, its black at 0 and its white at 1.
+
+    Of floats, 1 is white, or the largest if it is larger; of integers whose format does not say how
+    deep they are, the largest number of the 8, 16 or 32 bits that hold them all.
+    """
+    levels = torch.from_numpy(np.array(picture, dtype=np.float32))
+    levels = levels - levels.min().clamp(max=0)
+    depths = (16,) if is_16_bit else (8, 16, 32)
+    whites = [1] if picture.mode == "F" else [2**bits - 1 for bits in depths]
+    white = next((white for white in whites if levels.max() <= white), levels.max())
+    return (levels / white).expand(3, -1, -1)
 
 
 def load_model(name: str, weights: str) -> nn.Module:

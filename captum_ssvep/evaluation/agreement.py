@@ -57,6 +57,12 @@ def rank_agreement(
                 f"{type(scores).__name__}; of a damage pass `damage.mean_absolute`"
             )
     one, other = (dict(s.mean if isinstance(s, NeuronScores) else s) for s in (first, second))
+    for layer, values in (*one.items(), *other.items()):
+        if not isinstance(values, Tensor):
+            raise TypeError(
+                "Expected scores, or a mapping from layers to tensors, but got "
+                f"{type(values).__name__} for layer {layer!r}; pass one number per filter"
+            )
     shapes = [{layer: tuple(values.shape) for layer, values in s.items()} for s in (one, other)]
     if shapes[0] != shapes[1] or not one:
         raise ValueError(

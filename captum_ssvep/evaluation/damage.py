@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .._checks import count, integer, unknown_choice
+from .._checks import choice, count, integer, network, shown, warn_user
 from .._typing import Baselines, FeatureMask
 from ..design import TaggingDesign
 from ..model.channels import ChannelDims, channel_dims
@@ -19,7 +19,7 @@ from ..model.layers import resolve_layer
 from ..model.replay import replayed
 from ..model.silence import silenced
 from ..model.untouched import undisturbed
-from ..scores.data import Batch, Data, as_loader, batches_of, device_of
+from ..scores.batches import Batch, Data, as_loader, batches_of, device_of
 from ..stimulus.frames import Stimulus
 from .agreement import RankAgreement, rank_agreement
 from .objectives import Objective, loss, margin
@@ -73,12 +73,11 @@ class FilterDamage:
         Raises:
             ValueError: If there is only one image, or the property is unknown.
         """
-        if read not in READINGS:
-            raise unknown_choice("read", read, READINGS)
+        choice(read, "read", READINGS)
         n_images = len(next(iter(self.changes.values())))
         if n_images < 2:
             raise ValueError(f"Expected at least 2 images to split, but got {n_images}")
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(integer(seed, "seed", at_least=0))
         found = []
         for _ in range(integer(n_splits, "n_splits")):
             order = torch.randperm(n_images, generator=generator)
@@ -131,7 +130,8 @@ def ablation_damage(
             every call, while scores are those of its last call.
         objective (callable, optional): Takes outputs and labels and returns one number per image.
             Losses of ``torch.nn`` need ``reduction="none"``; booleans (is the class right?) count
-            as 1 and 0. Default: `loss`
+            as 1 and 0. It gets what the model returns; `loss` and `margin` understand logits and
+            objects with ``logits``. Default: `loss`
         batch_size (int, optional): Images in a batch of a Dataset. Default: 100
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         channel_dim (int, optional): Dimension of the filters in the layers' outputs, if the modules
@@ -144,7 +144,7 @@ def ablation_damage(
     Raises:
         ValueError: If a layer is not in the model or not called, the data have no labels, or the
             objective does not return one number per image.
-        TypeError: If the layers are not given by name.
+        TypeError: If the layers are not given by name, or another argument is of the wrong type.
 
     Examples::
 
@@ -226,17 +226,31 @@ def _damage(
     show_progress: bool,
 ) -> FilterDamage:
     """How the objective, as a weighted sum over frames, changes for each filter and image."""
-    _validate_layers(layers, model)
+    _validate_layers(layers, network(model))
+    if not callable(objective):
+        raise TypeError(
+            "Expected `objective` to be a function of outputs and labels, as `loss`, but got "
+            f"{shown(objective)}"
+        )
+    warned = False
     changes: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    n_steps = len(loader) * len(layers)
+    # Streams may have no length.
+    n_steps = len(loader) * len(layers) if hasattr(loader.dataset, "__len__") else None
     with tqdm(desc="ablation", total=n_steps, unit="layer", disable=not show_progress) as bar:
         for batch in batches_of(loader, device_of(model)):
             frames = show(batch)
             labels = batch.required_classes("damage").repeat(len(weights))
             judge = partial(_judge, model, objective, frames, labels, weights)
-            with undisturbed(model=model):
-                with channel_dims(model, channel_dim) as dims:
+            with undisturbed(model) as trace:
+                with channel_dims(model, channel_dim) as dims, trace.draws:
                     whole = judge()
+                # A model in train mode has a warning of its own.
+                if trace.draws.any and not (warned or trace.in_train_mode):
+                    warned = True
+                    warn_user(
+                        "The network drew random numbers, and the damage holds their noise; call "
+                        "`model.eval()`, and write functional dropout with `training=self.training`"
+                    )
                 for layer in layers:
                     changes[layer].append(_changes(model, layer, dims, judge, whole))
                     bar.update()
@@ -247,14 +261,16 @@ def _damage(
 
 def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
     """Check the layers before anything is shown or run."""
-    if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
+    is_list = isinstance(layers, (list, tuple))
+    if not is_list or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(
-            f"Expected `layers` to be a list of names of layers, but got {layers!r}; "
+            f"Expected `layers` to be a list of names of layers, but got {shown(layers)}; "
             "`layers_of(model)` lists some"
         )
     if not layers or len(set(layers)) < len(layers):
         raise ValueError(
-            f"Expected `layers` to name at least one layer and each but once, but got {layers!r}"
+            "Expected `layers` to name at least one layer and each but once, but got "
+            f"{shown(layers)}"
         )
     for layer in layers:
         resolve_layer(layer, model)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import _npz
+from .._checks import file_path
 from ..design import Design
 from .data import Shard, description_of, first_item
 from .result import NeuronScores
@@ -41,13 +42,15 @@ class Checkpoint:
 
         Raises:
             ValueError: If the order of the data changes every time.
+            TypeError: If the path is none.
         """
+        file = file_path(path, "checkpoint")
         owner = {name: digest(value) for name, value in settings.items()}
         # If augmentation makes the first item differ every time, it is left out.
         items = {digest(first_item(shard.data)) for _ in range(2)}
         owner["data"] = digest([description_of(shard.data), *(items if len(items) == 1 else ())])
         owner["processes"] = f"{shard.rank} of {shard.n_processes}"
-        return cls(Path(f"{path}.{shard.rank}" if shard.rank else path), owner)
+        return cls(Path(f"{file}.{shard.rank}") if shard.rank else file, owner)
 
     def save(self, scores: NeuronScores) -> None:
         """Write the scores so far, completely or not at all."""
@@ -60,6 +63,11 @@ class Checkpoint:
         Raises:
             OSError: The error of the operating system, if it cannot.
         """
+        if not self.path.parent.exists():
+            raise FileNotFoundError(
+                f"Expected `checkpoint` to lie in a folder that exists, but got {self.path}; make "
+                f"the folder {self.path.parent.absolute()}"
+            )
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
         unfinished = _npz.unfinished(self.path)

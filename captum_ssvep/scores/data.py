@@ -1,148 +1,22 @@
-"""Batches of data sets and loaders, and the shard of the data that a process scores."""
+"""The shard of the data that a process scores, and which images its batches hold."""
 
 from __future__ import annotations
 
-import random
+import operator
 from collections.abc import Iterator, Sequence, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, distributed, nn
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
+from torch import Tensor, distributed
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, Subset
 
 from .._checks import warn_user
-from .._typing import Inputs
+from .batches import Batch, Data, as_loader, batches_of, length_of, mentions
+from .order import batches_of_indices, goes_through_all, keeps_order, sampler_of, seeded
 
-Data = Dataset[Any] | DataLoader[Any]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some examples, on the model's device.
-
-    Args:
-        inputs: A tensor, or a tuple of several, examples on dimension 0.
-        labels: One label per example; None if the data have none.
-    """
-
-    inputs: Inputs
-    labels: Tensor | None
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The inputs as a tuple."""
-        return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
-
-    def __len__(self) -> int:
-        return len(self.tensors[0])
-
-    def required_labels(self, purpose: str) -> Tensor:
-        """The labels.
-
-        Raises:
-            ValueError: If the data have no numeric labels; the message gives the purpose.
-        """
-        if self.labels is None:
-            raise ValueError(
-                f"Expected `data` of (input, label) pairs for {purpose}, with numbers as labels, "
-                "but got inputs alone or labels of another type"
-            )
-        return self.labels
-
-    def required_classes(self, purpose: str) -> Tensor:
-        """The labels as classes, one integer per example.
-
-        Raises:
-            ValueError: If there are no labels, or not one integer per example.
-        """
-        labels = self.required_labels(purpose)
-        if labels.shape != (len(self),) or labels.is_floating_point():
-            raise ValueError(
-                f"Expected one integer per example as label for {purpose}, but got {labels.dtype} "
-                f"of shape {tuple(labels.shape)}"
-            )
-        return labels
-
-
-def as_loader(
-    data: Data, batch_size: int, num_workers: int = 0, items: Sequence[int] | None = None
-) -> DataLoader[Any]:
-    """A loader that goes through a Dataset in order; a DataLoader is returned as it is.
-
-    The other arguments only apply to a Dataset.
-
-    Args:
-        data: A Dataset of tensors or (input, label) pairs, or a DataLoader of batches of these.
-        batch_size: Examples in a batch.
-        num_workers: Processes that load examples.
-        items: Indices of the items to take. Default: all
-
-    Raises:
-        TypeError: If the data are neither.
-    """
-    if isinstance(data, DataLoader):
-        return data
-    length_of(data)
-    chosen = data if items is None else Subset(data, items)
-    # With its own generator, the loader does not draw a seed from the global one.
-    return DataLoader(chosen, batch_size, num_workers=num_workers, generator=torch.Generator())
-
-
-def length_of(data: Dataset[Any]) -> int:
-    """How many items a Dataset has.
-
-    Raises:
-        TypeError: If the data are not a Dataset with a length.
-    """
-    if not hasattr(data, "__len__") or isinstance(data, IterableDataset):
-        raise TypeError(
-            "Expected `data` to be a Dataset with a length, or a DataLoader, but got "
-            f"{type(data).__name__}; pass images in a tensor as `TensorDataset(images, labels)`"
-        )
-    return len(data)
-
-
-def batches_of(loader: DataLoader[Any], device: torch.device | None) -> Iterator[Batch]:
-    """Go through a loader once.
-
-    Args:
-        loader: A loader of inputs, or of inputs and labels.
-        device: Where to move the batches; None leaves them where they are.
-
-    Raises:
-        TypeError: If the batches hold no tensors.
-    """
-    for batch in loader:
-        pair = batch if isinstance(batch, (list, tuple)) else [batch]
-        inputs, labels = (*pair, None)[:2]
-        several = isinstance(inputs, (list, tuple))
-        tensors = inputs if several else [inputs]
-        if wrong := [type(value).__name__ for value in tensors if not isinstance(value, Tensor)]:
-            raise TypeError(
-                "Expected `data` to hold tensors, or pairs of these and labels, but got "
-                f"{wrong[0]}; turn pictures into tensors with `transforms.ToTensor()`"
-            )
-        moved = tuple(tensor.to(device) for tensor in tensors)
-        labels = labels.to(device) if isinstance(labels, Tensor) else None
-        yield Batch(moved if several else moved[0], labels)
-
-
-def device_of(model: nn.Module | None) -> torch.device | None:
-    """The device of a model's parameters; None without a model or parameters."""
-    parameters = iter(()) if model is None else model.parameters()
-    return next((parameter.device for parameter in parameters), None)
+# The index of an image that cannot be found again.
+NOWHERE = -1
 
 
 @dataclass(frozen=True)
@@ -163,7 +37,8 @@ class Shard:
             warn_user(
                 "A DataLoader should only hold the images of its process, but this one goes "
                 "through its whole Dataset. If all processes do, images count "
-                f"{n_processes} times; pass the Dataset, or give the loader a DistributedSampler"
+                f"{n_processes} times; pass the Dataset, or give the loader a DistributedSampler "
+                "(a stream shares out its images by `torch.distributed.get_rank` itself)"
             )
         return cls(data, distributed.get_rank(), n_processes)
 
@@ -172,85 +47,97 @@ class Shard:
         """How many images the shard holds; None if that is unknown."""
         if not isinstance(self.data, DataLoader):
             return len(range(self.rank, length_of(self.data), self.n_processes))
-        sampler = _sampler(self.data)
+        sampler = sampler_of(self.data)
         chooses_items = sampler is not self.data.batch_sampler
         return len(sampler) if chooses_items and isinstance(sampler, Sized) else None
 
-    def indices(self, n_done: int, n_images: int) -> Tensor:
-        """Indices in the data of the next ``n_images`` images after the first ``n_done``."""
-        return self.rank + self.n_processes * torch.arange(n_done, n_done + n_images)
+    @property
+    def indexed(self) -> Any:
+        """What indices of images refer to: the Dataset, also that of a loader.
+
+        Subsets that processes go through are parts of one Dataset, and this is meant.
+        """
+        if not isinstance(self.data, DataLoader):
+            return self.data
+        dataset = self.data.dataset
+        ordered = type(sampler_of(self.data)) is SequentialSampler
+        if self.n_processes > 1 and ordered and isinstance(dataset, Subset):
+            return dataset.dataset
+        return dataset
+
+    @property
+    def n_indexed(self) -> int:
+        """How many items these data have; 0 if that is unknown."""
+        is_stream = isinstance(self.indexed, IterableDataset)
+        return len(self.indexed) if hasattr(self.indexed, "__len__") and not is_stream else 0
 
     def batches(
         self, batch_size: int, num_workers: int, device: torch.device | None, n_done: int
-    ) -> Iterator[Batch]:
-        """The batches that are left after the first ``n_done`` images."""
-        items = None
-        if not isinstance(self.data, DataLoader):
-            items = range(length_of(self.data))[self.rank :: self.n_processes][n_done:]
-            n_done = 0
-        for batch in batches_of(as_loader(self.data, batch_size, num_workers, items), device):
-            if n_done >= len(batch):
-                n_done -= len(batch)
-            elif n_done:
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """The batches that are left after the first ``n_done`` images.
+
+        Each comes with the indices of its images in the data. Where images cannot be found again,
+        these are `NOWHERE`, and a warning says so.
+        """
+        loader, n_seen, warned = self.data, 0, False
+        if not isinstance(loader, DataLoader):
+            items = range(length_of(loader))[self.rank :: self.n_processes][n_done:]
+            loader, n_done = as_loader(loader, batch_size, num_workers, items), 0
+        is_stream = isinstance(loader.dataset, IterableDataset)
+        asked = self._asked(loader)
+        for batch in batches_of(loader, device):
+            n_before, n_seen = n_seen, n_seen + len(batch)
+            places = range(n_before, n_seen) if is_stream else next(asked, ())
+            if n_before < n_done < n_seen:
                 raise ValueError(
                     "Expected a DataLoader with the batches of the checkpoint, but these end at "
                     "other images; set its batch size back"
                 )
-            else:
-                yield batch
+            if n_seen <= n_done:
+                continue
+            images = _as_indices(places if self._finds(loader) else (), len(batch))
+            if not warned and NOWHERE in images:
+                warned = True
+                warn_user(
+                    "The images of this DataLoader cannot be found again, since it shuffles, or "
+                    "its batches are not those of its sampler. The mean scores hold, but there "
+                    "are no `top_images`; pass its Dataset, or shuffle=False"
+                )
+            yield batch, images
+
+    def _finds(self, loader: DataLoader[Any]) -> bool:
+        """Whether the batches of a loader are those that it asks for, of data common to all."""
+        if type(loader).__iter__ is not DataLoader.__iter__ or not keeps_order(loader):
+            return False
+        if self.n_processes == 1 or loader is not self.data:
+            return True
+        return not isinstance(loader.dataset, IterableDataset) and not goes_through_all(loader)
+
+    def _asked(self, loader: DataLoader[Any]) -> Iterator[Sequence[Any]]:
+        """The indices of the images that a loader asks for, batch by batch, as far as known."""
+        dataset = loader.dataset
+        asked = None if isinstance(dataset, IterableDataset) else batches_of_indices(loader)
+        if isinstance(dataset, Subset) and dataset is not self.indexed:
+            return ([dataset.indices[place] for place in places] for places in asked or ())
+        return iter(asked or ())
 
 
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Seed the global random generators of the CPU, and restore their states afterwards."""
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-
-
-def _choice(loader: DataLoader[Any]) -> Any:
-    """Where a loader gets the order of its items from, in batches or one by one."""
-    return loader.sampler if loader.batch_sampler is None else loader.batch_sampler
-
-
-def _sampler(loader: DataLoader[Any]) -> Any:
-    """What chooses the items of a loader one by one, or in batches if nothing else does."""
-    choice = _choice(loader)
-    return getattr(choice, "sampler", choice)
+def _as_indices(places: Sequence[Any], n_images: int) -> Tensor:
+    """Places in a Dataset as a tensor; `NOWHERE` if they are no numbers, or one is missing."""
+    try:
+        indices = [operator.index(place) for place in places]
+    except TypeError:
+        indices = []
+    if len(indices) != n_images:
+        return torch.full((n_images,), NOWHERE)
+    return torch.tensor(indices).clamp(min=NOWHERE)
 
 
 def _goes_through_all(loader: DataLoader[Any]) -> bool:
-    """Whether a loader visits all of its Dataset, and the Dataset is not a part of another."""
-    whole = type(_sampler(loader)) in (SequentialSampler, RandomSampler)
-    return whole and not isinstance(loader.dataset, Subset)
-
-
-def _order(loader: DataLoader[Any]) -> list[Any]:
-    """The indices of the items in the order of a loader.
-
-    Raises:
-        ValueError: If the order changes every time.
-    """
-    choice = _choice(loader)
-    shuffles = isinstance(
-        _sampler(loader), (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
-    )
-    with _seeded():
-        order = [] if shuffles else list(choice)
-        if shuffles or order != list(choice):
-            raise ValueError(
-                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
-                "shuffles; pass its Dataset"
-            )
-    flat = [item if isinstance(item, (list, tuple)) else [item] for item in order]
-    return [item for items in flat for item in items]
+    """Whether a loader would give the same images in every process, as far as can be seen."""
+    if isinstance(loader.dataset, IterableDataset):
+        return not mentions("get_rank", loader.dataset)
+    return goes_through_all(loader)
 
 
 def description_of(data: Data) -> list[Any]:
@@ -259,11 +146,20 @@ def description_of(data: Data) -> list[Any]:
     Raises:
         ValueError: If the order changes every time.
     """
-    dataset = data.dataset if isinstance(data, DataLoader) else data
-    if isinstance(dataset, IterableDataset):
+    dataset, asked = data, None
+    if isinstance(data, DataLoader):
+        dataset = data.dataset
+        is_stream = isinstance(dataset, IterableDataset)
+        asked = iter(()) if is_stream and keeps_order(data) else batches_of_indices(data)
+        if asked is None:
+            raise ValueError(
+                "Expected data in a fixed order with `checkpoint`, but got a DataLoader that "
+                "shuffles; pass its Dataset"
+            )
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         return []
-    order = _order(data) if isinstance(data, DataLoader) else None
-    return [len(dataset), order] if hasattr(dataset, "__len__") else []
+    order = None if asked is None else [place for places in asked for place in places]
+    return [len(dataset), order]
 
 
 def first_item(data: Data) -> Any:
@@ -275,5 +171,5 @@ def first_item(data: Data) -> Any:
     if not length or order == []:
         return None
     dataset = data.dataset if isinstance(data, DataLoader) else data
-    with _seeded():
+    with seeded():
         return dataset[0 if order is None else order[0]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from operator import add
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import _npz
-from .._checks import count, integer
+from .._checks import choice, count, instance, integer, number
 from ..design import Component, ComponentSelection, Design
 from ..design.components import in_group
 from ..model.channels import Layout
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import NeuronKind
+from .data import NOWHERE
 from .significance import Test, benjamini_hochberg
 from .tally import Tally, pack, unpack
 
@@ -42,6 +44,7 @@ class NeuronScores:
             None is the only class.
         neurons (str): What has a score: ``"channel"``, ``"neuron"`` or ``"pooled value"``.
         layouts (dict): The layout of each layer's output, for `to_map`; None where it is unknown.
+        n_indexed (int): Length of the data that the indices of images refer to.
     """
 
     components: tuple[Component, ...]
@@ -51,6 +54,7 @@ class NeuronScores:
     tallies: dict[int | None, dict[str, Tally]]
     neurons: NeuronKind
     layouts: dict[str, Layout | None]
+    n_indexed: int
 
     @cached_property
     def overall(self) -> dict[str, Tally]:
@@ -94,9 +98,14 @@ class NeuronScores:
     def image_coefficients(self) -> dict[str, Tensor]:
         """Coefficients of every image, shape ``(images, components, *neuron)``.
 
+        They come in the order of the data.
+
         Raises:
-            ValueError: If they were not kept, as they are with ``keep_coefficients=True``.
+            ValueError: If they were not kept, as they are with ``keep_coefficients=True``, or if
+                it is unknown which images these are.
         """
+        for tally in self.overall.values():
+            _validate_found(tally.images)
         return {layer: tally.image_coefficients for layer, tally in self.overall.items()}
 
     @property
@@ -104,7 +113,12 @@ class NeuronScores:
         """Indices of the images with the highest scores, shape ``(n_top_images, *neuron)``.
 
         There are fewer if there are not that many images.
+
+        Raises:
+            ValueError: If it is unknown which images these are.
         """
+        for tally in self.overall.values():
+            _validate_found([tally.top_images])
         return {layer: tally.top_images for layer, tally in self.overall.items()}
 
     @property
@@ -121,10 +135,12 @@ class NeuronScores:
 
         Raises:
             ValueError: If there are no such images.
+            TypeError: If the label is not an integer.
         """
+        label = integer(label, "label", at_least=-sys.maxsize)
         if label not in self.classes:
             raise ValueError(
-                f"Expected a class among {list(self.classes)}, but got {label!r}"
+                f"Expected a class among {list(self.classes)}, but got {label}"
                 + ("" if self.classes else "; score with by_class=True to keep classes apart")
             )
         return replace(self, tallies={None: self.tallies[label]})
@@ -205,11 +221,12 @@ class NeuronScores:
         rows = self.rows(components)
         if threshold is None and alpha is None:
             alpha = 0.05
-        lowest = -torch.inf if threshold is None else threshold
+        lowest = -torch.inf if threshold is None else number(threshold, "threshold")
         found = {
             layer: values[rows].amax(0) > lowest for layer, values in self.by_component.items()
         }
         if alpha is not None:
+            rate = number(alpha, "alpha", at_least=0, at_most=1)
             p_values = [
                 (values.amin(0) * len(rows)).clamp(max=1)
                 for values in self.p_values(components, test).values()
@@ -217,7 +234,7 @@ class NeuronScores:
             adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values]))
             pieces = torch.split(adjusted, [p.numel() for p in p_values])
             for passes, values in zip(found.values(), pieces, strict=True):
-                passes.logical_and_(values.reshape(passes.shape) <= alpha)
+                passes.logical_and_(values.reshape(passes.shape) <= rate)
         return found
 
     def count_important(
@@ -264,8 +281,7 @@ class NeuronScores:
         Raises:
             ValueError: If it was not.
         """
-        if layer not in self.layers:
-            raise ValueError(f"Expected a layer among {list(self.layers)}, but got {layer!r}")
+        choice(layer, "layer", self.layers)
         return layer
 
     def _record(self, layer: str, place: int) -> dict[str, Any]:
@@ -284,28 +300,27 @@ class NeuronScores:
         """The scores over the images of both, as if the other's data followed these.
 
         This joins disjoint shards of a data set that were scored elsewhere. The indices of the
-        other's images move up by ``n_images``.
+        other's images move up by ``n_indexed``, as in a ``ConcatDataset``.
 
         Raises:
             ValueError: If the two were not scored alike. Scores do not hold the noise, baselines
                 and weights, so differences in these go unnoticed.
             TypeError: If the other is something else.
         """
-        if not isinstance(other, NeuronScores):
-            raise TypeError(f"Expected NeuronScores to merge, but got {type(other).__name__}")
-        offset = self.n_images
         moved = {
-            label: {layer: tally.moved(offset) for layer, tally in tallies.items()}
-            for label, tallies in other.tallies.items()
+            label: {layer: tally.moved(self.n_indexed) for layer, tally in tallies.items()}
+            for label, tallies in neuron_scores(other, "other").tallies.items()
         }
-        return self.joined(replace(other, tallies=moved))
+        n_indexed = self.n_indexed + other.n_indexed
+        return self.joined(replace(other, tallies=moved, n_indexed=n_indexed))
 
     def joined(self, other: NeuronScores) -> NeuronScores:
         """The scores over the images of both, with indices into the same data.
 
         Raises:
-            ValueError: As in `merge`.
+            ValueError, TypeError: As in `merge`.
         """
+        neuron_scores(other, "other")
         for name in ("components", "design", "statistic", "reduction", "layers", "_kind"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(
@@ -317,7 +332,8 @@ class NeuronScores:
             if held := tallies.get(label):
                 added = {layer: held[layer] + tally for layer, tally in added.items()}
             tallies[label] = added
-        return replace(self, tallies=tallies)
+        n_indexed = max(self.n_indexed, other.n_indexed)
+        return replace(self, tallies=tallies, n_indexed=n_indexed)
 
     @property
     def _kind(self) -> str:
@@ -360,9 +376,9 @@ class NeuronScores:
         del about["tallies"]
         about |= {"design": self.design.to_dict(), "layers": self.layers, "classes": self._labels}
         arrays = {"scores": np.array(json.dumps(about))}
-        for number, layer in enumerate(self.layers):
+        for row, layer in enumerate(self.layers):
             packed = pack([self.tallies[label][layer] for label in self._labels])
-            arrays |= {f"{number}.{name}": array for name, array in packed.items()}
+            arrays |= {f"{row}.{name}": array for name, array in packed.items()}
         return arrays
 
     @classmethod
@@ -378,8 +394,8 @@ class NeuronScores:
             about["components"] = tuple(map(Component, about["components"]))
             about["design"] = Design.from_dict(about["design"])
             tallies: dict[int | None, dict[str, Tally]] = {label: {} for label in classes}
-            for number, layer in enumerate(layers):
-                prefix = f"{number}."
+            for row, layer in enumerate(layers):
+                prefix = f"{row}."
                 packed = {
                     name.removeprefix(prefix): array
                     for name, array in arrays.items()
@@ -393,3 +409,25 @@ class NeuronScores:
                 f"Expected arrays written by `NeuronScores.save`, but those of {source} are "
                 f"damaged ({error!r})"
             ) from None
+
+
+def neuron_scores(value: Any, name: str = "scores") -> NeuronScores:
+    """The value, if it is scores.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    return instance(value, NeuronScores, name, "what `score_neurons` returned")
+
+
+def _validate_found(images: Iterable[Tensor]) -> None:
+    """Check that indices of images are known.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    if any(NOWHERE in indices for indices in images):
+        raise ValueError(
+            "Expected scores of images that can be found again, but a DataLoader shuffled some of "
+            "these, or changed its batches; score its Dataset, or with shuffle=False"
+        )

@@ -5,11 +5,14 @@ A t-test or sign flips test their signed coefficients. With noise on the frames,
 image can be tested against its neighbors.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .._checks import integer, shown, tensor
 
 Test = Literal["t", "sign_flip", "noise"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -40,10 +43,10 @@ def t_test(mean: Tensor, variance: Tensor, n_images: int) -> Tensor:
     """
     from scipy import stats
 
-    means = mean.double()
-    if n_images < 2:
+    means = _doubles(mean, "mean")
+    if integer(n_images, "n_images") == 1:
         return torch.ones_like(means)
-    errors = (variance.double() / n_images).sqrt()
+    errors = (_doubles(variance, "variance", "mean", means.shape) / n_images).sqrt()
     # Zero over zero is no evidence.
     ratios = torch.where(means == 0, 0.0, means / errors)
     return _tensor(2 * stats.t.sf(ratios.abs().numpy(), n_images - 1))
@@ -72,9 +75,14 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
     """
     from scipy import stats
 
-    if len(coefficients) < 2:
-        return torch.ones(coefficients.shape[1:], dtype=torch.float64)
-    values = coefficients.detach().double().cpu().numpy().reshape(len(coefficients), -1)
+    doubles = _doubles(coefficients, "coefficients")
+    if not doubles.dim():
+        raise ValueError("Expected `coefficients` of shape (images, ...), but got a single number")
+    n_resamples = integer(n_resamples, "n_resamples")
+    generator = np.random.default_rng(integer(seed, "seed", at_least=0))
+    if len(doubles) < 2:
+        return torch.ones(doubles.shape[1:], dtype=torch.float64)
+    values = doubles.detach().cpu().numpy().reshape(len(doubles), -1)
     result = stats.permutation_test(
         (values,),
         lambda sample, axis: np.mean(sample, axis=axis),
@@ -82,9 +90,9 @@ def sign_flip_test(coefficients: Tensor, n_resamples: int = 9999, seed: int = 0)
         vectorized=True,
         n_resamples=n_resamples,
         batch=max(1, 2**24 // values.size),
-        random_state=np.random.default_rng(seed),
+        random_state=generator,
     )
-    return _tensor(result.pvalue).reshape(coefficients.shape[1:])
+    return _tensor(result.pvalue).reshape(doubles.shape[1:])
 
 
 def noise_surprise(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
@@ -111,9 +119,11 @@ def noise_surprise(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tenso
         tensor(0.0625, dtype=torch.float64)
     """
     # Squares of small activations would underflow in single precision.
-    signal, noise = amplitude.double().square(), neighbors.double().square().sum(0)
-    n_neighbors = len(neighbors)
-    noise = torch.maximum(noise, n_neighbors * floor.double().square())
+    signal = _doubles(amplitude, "amplitude").square()
+    around = _doubles(neighbors, "neighbors", "amplitude", (-1, *signal.shape))
+    n_neighbors = len(around)
+    lowest = _doubles(floor, "floor", "amplitude", signal.shape).square()
+    noise = torch.maximum(around.square().sum(0), n_neighbors * lowest)
     ratio = torch.where(signal == 0, 0.0, signal / noise)
     return n_neighbors * ratio.log1p()
 
@@ -137,7 +147,9 @@ def fisher_test(mean_surprise: Tensor, n_images: int) -> Tensor:
     """
     from scipy import stats
 
-    return _tensor(stats.chi2.sf(2 * n_images * mean_surprise.double().numpy(), 2 * n_images))
+    surprise = _doubles(mean_surprise, "mean_surprise")
+    n_images = integer(n_images, "n_images")
+    return _tensor(stats.chi2.sf(2 * n_images * surprise.numpy(), 2 * n_images))
 
 
 def benjamini_hochberg(p_values: Tensor) -> Tensor:
@@ -156,8 +168,37 @@ def benjamini_hochberg(p_values: Tensor) -> Tensor:
     """
     from scipy import stats
 
-    flat = stats.false_discovery_control(p_values.double().numpy().ravel())
-    return _tensor(flat).reshape(p_values.shape)
+    doubles = _doubles(p_values, "p_values")
+    if not ((doubles >= 0) & (doubles <= 1)).all():
+        raise ValueError(f"Expected `p_values` between 0 and 1, but got {shown(p_values)}")
+    flat = stats.false_discovery_control(doubles.numpy().ravel())
+    return _tensor(flat).reshape(doubles.shape)
+
+
+def _doubles(
+    values: Tensor, name: str, main: str = "", expected: Sequence[int] | None = None
+) -> Tensor:
+    """The values in double precision.
+
+    Args:
+        values: What the user gave.
+        name: What the user calls it.
+        main: The argument that it has to fit.
+        expected: The shape to expand it to; -1 for any length. Default: its own
+
+    Raises:
+        TypeError, ValueError: If it is no tensor, holds NaN or does not fit.
+    """
+    doubles = tensor(values, name).double()
+    if doubles.isnan().any():
+        raise ValueError(f"Expected `{name}` to hold numbers, but got NaN; leave it out")
+    try:
+        return doubles if expected is None else doubles.expand(tuple(expected))
+    except RuntimeError:
+        raise ValueError(
+            f"Expected `{name}` to fit `{main}`, with shape {tuple(expected or ())}, but got "
+            f"shape {tuple(doubles.shape)}"
+        ) from None
 
 
 def _tensor(values: object) -> Tensor:

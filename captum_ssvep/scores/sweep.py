@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 from tqdm.auto import tqdm
 
-from .._checks import integer, refuse_unknown_arguments
+from .._checks import choice, integer, refuse_unknown_arguments
 from ..attr.arranged import Arranged, layers_read
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..attr.tunnel import FrequencyTunnel
@@ -21,8 +21,9 @@ from ..spectrum.plan import validate_statistic
 from ..spectrum.run import Pooling
 from ..spectrum.statistics import Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
+from .batches import Batch, Data, device_of
 from .checkpoint import SCALARS, Checkpoint
-from .data import Batch, Data, Shard, device_of
+from .data import Shard
 from .result import NeuronScores
 from .tally import Reading, Tally
 
@@ -63,9 +64,11 @@ def score_neurons(
         attribution (FrequencyTaggingAttribution or FrequencyTunnel): The method to score with; its
             layers are scored.
         data (Dataset or DataLoader): Tensors or (input, label) pairs, such as torchvision's
-            ``ImageFolder``. A DataLoader keeps its own batches, and its images are numbered in the
-            order in which they come; with several processes, each needs a loader of its own share,
-            for example through a ``DistributedSampler``.
+            ``ImageFolder``. A DataLoader keeps its own batches. Images have their indices in its
+            Dataset, or in a stream their places; those of a loader that shuffles have none. With
+            several processes, each needs a loader of its own share, for example through a
+            ``DistributedSampler``, or over a ``Subset``, whose images have their indices in the
+            Dataset behind it.
         batch_size (int, optional): Images in a batch of a Dataset. Default: 32
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         pooling (str or callable, optional): What a neuron is: ``"channel"``, the mean of each
@@ -88,11 +91,11 @@ def score_neurons(
         checkpoint (str or Path, optional): File in which to save the scores so far; if it exists,
             the sweep resumes from it. Finished scores stay in it. After an error or an interrupt,
             it holds all images scored until then. The data must come in the same order again.
-            All arguments, the layers, the weights and buffers of the model, and the length, order
-            and first item of the data are compared. Changed code, attributes or hooks of the model
-            (such as filters silenced by `ablated`) and changed later items go unnoticed, and
-            functions (such as a pooling) are compared by name alone; use ``checkpoint_key`` for
-            those. Process r > 0 adds ``.r`` to the name. Default: None
+            All arguments, the layers, the weights and buffers of the model (if not offloaded), and
+            the length, order and first item of the data are compared. Changed code, attributes or
+            hooks of the model (such as filters silenced by `ablated`) and changed later items go
+            unnoticed, and functions (such as a pooling) are compared by name alone; use
+            ``checkpoint_key`` for those. Process r > 0 adds ``.r`` to the name. Default: None
         checkpoint_key (str, optional): Any text; a checkpoint with a different key is refused.
             Default: ``""``
         checkpoint_every (int, optional): Batches between two saves. Default: 10
@@ -126,8 +129,11 @@ def score_neurons(
     validate_statistic(statistic, arguments.get("design"))
     n_top_images = integer(n_top_images, "n_top_images")
     checkpoint_every = integer(checkpoint_every, "checkpoint_every")
+    if labels_as is not None:
+        choice(labels_as, "labels_as", ("target", "additional_forward_args"))
     _validate_arguments(attribution, arguments)
-    arguments |= {"pooling": None if pooling == "neuron" else pooling, "components": components}
+    of_neurons = isinstance(pooling, str) and pooling == "neuron"
+    arguments |= {"pooling": None if of_neurons else pooling, "components": components}
     reading = Reading(components, statistic, reduction, n_top_images, keep_coefficients)
     sweep = _Sweep(
         attribution, layers_read(attribution)[0], arguments, reading, by_class, labels_as
@@ -148,7 +154,8 @@ def score_neurons(
         disable=not show_progress or shard.rank > 0,
     ) as bar:
         batches = shard.batches(batch_size, num_workers, device, n_done)
-        scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, bar)
+        with attribution.repetition.sparsely():
+            scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, bar)
     return _joined_over_processes(scores, shard.n_processes)
 
 
@@ -163,8 +170,8 @@ class _Sweep:
     by_class: bool
     labels_as: str | None
 
-    def scores_of(self, batch: Batch, images: Tensor) -> NeuronScores:
-        """The scores of a batch, given the indices of its images."""
+    def scores_of(self, batch: Batch, images: Tensor, n_indexed: int) -> NeuronScores:
+        """The scores of a batch, given the indices of its images in data of some length."""
         arguments = dict(self.arguments)
         if self.labels_as is not None:
             arguments[self.labels_as] = batch.required_labels("`labels_as`")
@@ -190,6 +197,7 @@ class _Sweep:
             },
             neurons=first.neurons,
             layouts={name: spectrum.layout for name, spectrum in spectra.items()},
+            n_indexed=max(n_indexed, int(images.max()) + 1),
         )
 
     def settings(self) -> dict[str, Any]:
@@ -210,7 +218,7 @@ class _Sweep:
 def _continued(
     sweep: _Sweep,
     shard: Shard,
-    batches: Iterator[Batch],
+    batches: Iterator[tuple[Batch, Tensor]],
     file: Checkpoint | None,
     checkpoint_every: int,
     scores: NeuronScores | None,
@@ -219,12 +227,11 @@ def _continued(
     """The scores so far, joined by those of the batches that are left."""
     saved = scores
     try:
-        for number, batch in enumerate(batches, 1):
+        for number, (batch, images) in enumerate(batches, 1):
             if file and number == 1:
                 file.validate_folder()
-            images = shard.indices(scores.n_images if scores else 0, len(batch))
             _refuse_bad_values(batch, images)
-            found = sweep.scores_of(batch, images)
+            found = sweep.scores_of(batch, images, shard.n_indexed)
             scores = scores.joined(found) if scores else found
             if file and number % checkpoint_every == 0:
                 file.save(scores)

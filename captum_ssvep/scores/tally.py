@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import unknown_choice
+from .._checks import choice
 from ..design import Component, ComponentSelection
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import TaggedSpectrum
+from .data import NOWHERE
 from .significance import TESTS, Test, fisher_test, noise_surprise, sign_flip_test, t_test
 
 # The fields of a `Tally` that hold moments, and those that hold what is kept of single images.
@@ -96,7 +97,7 @@ class Tally:
         coefficient: The signed coefficient of every component, same shape; zero where rounding
             alone could produce it.
         top_scores: The largest scores of any image, largest first, shape ``(n_top, *neuron)``.
-        top_images: The indices of these images.
+        top_images: The indices of these images, `NOWHERE` if they cannot be found again.
         n_top: How many of them to keep; there are fewer if there are not that many images.
         surprise: `significance.noise_surprise` of every component; None without noise.
         images: Indices of the images whose coefficients are kept, one tensor per batch.
@@ -163,7 +164,7 @@ class Tally:
 
     @property
     def image_coefficients(self) -> Tensor:
-        """The coefficients of every image, in the order of the data.
+        """The coefficients of every image, in the order of the data, as far as that is known.
 
         Raises:
             ValueError: If they were not kept.
@@ -173,7 +174,7 @@ class Tally:
                 "Expected scores with the coefficients of every image, but they were not kept; "
                 "score with keep_coefficients=True"
             )
-        return torch.cat(self.coefficients)[torch.cat(self.images).argsort()]
+        return torch.cat(self.coefficients)[torch.cat(self.images).argsort(stable=True)]
 
     def p_values(self, rows: Sequence[int], test: Test | None) -> Tensor:
         """The p-values of some components, shape ``(components, *neuron)``.
@@ -187,27 +188,26 @@ class Tally:
         """
         if test is None:
             test = "t" if self.surprise is None else "noise"
+        choice(test, "test", TESTS)
         count, coefficient = self.coefficient.count, self.coefficient
         if test == "t":
             return t_test(coefficient.mean[rows], coefficient.variance[rows], count)
         if test == "sign_flip":
             return sign_flip_test(self.image_coefficients[:, rows])
-        if test == "noise":
-            if self.surprise is None:
-                raise ValueError(
-                    "Expected scores with noise for test='noise', but got some without; score with "
-                    "noise_std and n_neighbors above 0, or use test='t'"
-                )
-            return fisher_test(self.surprise.mean[rows], count)
-        raise unknown_choice("test", test, TESTS)
+        if self.surprise is None:
+            raise ValueError(
+                "Expected scores with noise for test='noise', but got some without; score with "
+                "noise_std and n_neighbors above 0, or use test='t'"
+            )
+        return fisher_test(self.surprise.mean[rows], count)
 
     def moved(self, offset: int) -> Tally:
         """The same statistics, with the indices of the images moved up."""
-        return replace(
-            self,
-            top_images=self.top_images + offset,
-            images=tuple(images + offset for images in self.images),
-        )
+
+        def move(images: Tensor) -> Tensor:
+            return (images + offset).where(images != NOWHERE, NOWHERE)
+
+        return replace(self, top_images=move(self.top_images), images=tuple(map(move, self.images)))
 
 
 def _largest(scores: Tensor, images: Tensor, n_top: int) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,13 @@ def test_scores_and_mappings_agree():
         rank_agreement({"0": torch.ones(3)}, {"0": torch.ones(4)})
 
 
+@pytest.mark.parametrize("values", [[1.0, 2.0], np.ones(2), 1.0])
+def test_what_is_no_tensor_is_refused(values):
+    words = f"got {type(values).__name__} for layer 'b'; pass one number per filter"
+    with pytest.raises(TypeError, match=words):
+        rank_agreement({"b": torch.ones(2)}, {"b": values})
+
+
 def test_a_damage_has_to_be_read_first():
     damage = FilterDamage({"0": torch.rand(3, 4)})
     with pytest.raises(TypeError, match="mean_absolute"):

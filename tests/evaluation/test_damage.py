@@ -9,9 +9,16 @@ import torch.nn.functional as F
 from cifar import MEAN, STD, load_resnet, load_test_images
 from scipy import stats
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from captum_ssvep import ablated, ablation_damage, black, interaction_damage
+from captum_ssvep import (
+    FrequencyTaggingAttribution,
+    ablated,
+    ablation_damage,
+    black,
+    interaction_damage,
+    score_neurons,
+)
 from captum_ssvep.evaluation.damage import FilterDamage
 from captum_ssvep.evaluation.objectives import loss, margin
 
@@ -106,6 +113,50 @@ def test_a_loss_may_be_in_train_mode_and_the_model_may_not(model):
     torch.testing.assert_close(found.changes["3"], expected.changes["3"])
     with pytest.warns(UserWarning, match="in train mode"):
         measure(ablation_damage)(copy.deepcopy(model).train())
+
+
+class Middle(nn.Module):
+    """A network with some function of its own between two layers."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.first, self.function = nn.Conv2d(3, 4, 3), function
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x):
+        tokens = self.first(x).flatten(2).mT  # (N, places, channels)
+        return self.last(self.function(tokens).mean(1))
+
+
+DRAWS = {
+    "functional dropout": lambda x: F.dropout(x, 0.5),
+    "noise": lambda x: x + torch.randn_like(x),
+}
+
+
+@pytest.mark.parametrize("function", [ablation_damage, interaction_damage])
+@pytest.mark.parametrize("kind", DRAWS)
+def test_a_network_that_draws_random_numbers_warns_once(function, kind):
+    network = Middle(DRAWS[kind]).double()
+    random = torch.get_rng_state()
+    with pytest.warns(UserWarning, match="random numbers, and the damage holds") as caught:
+        measure(function, batch_size=4)(network.eval(), ["first"])
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert torch.equal(torch.get_rng_state(), random)
+    with pytest.warns(UserWarning, match="in train mode") as caught:
+        measure(function)(network.train(), ["first"])
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("function", [ablation_damage, interaction_damage])
+def test_attention_and_dropout_in_eval_mode_draw_nothing(function):
+    def attend(x):
+        return F.scaled_dot_product_attention(x, x, x)
+
+    # Warnings are errors here.
+    for middle in (attend, nn.Dropout(0.5)):
+        measure(function, batch_size=4)(Middle(middle).double().eval(), ["first"])
 
 
 @pytest.mark.parametrize("whole", [bool, int])
@@ -300,6 +351,55 @@ def test_reliability_of_an_order_that_halves_contradict():
     for _ in range(50):
         noise = FilterDamage({"a": torch.randn(4, 6, generator=generator)})
         assert -1 <= noise.reliability("signed").overall <= 1
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(TensorDataset(IMAGES.double(), LABELS))
+
+
+@pytest.mark.parametrize("function", [ablation_damage, interaction_damage])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+def test_a_stream_is_gone_through_once(model, function):
+    found = measure(function, data=DataLoader(Stream(), batch_size=4))(model)
+    for layer, changes in measure(function)(model).changes.items():
+        torch.testing.assert_close(found.changes[layer], changes)
+    loader = DataLoader(Stream(), batch_size=4, num_workers=2)
+    with pytest.raises(ValueError, match="each image once, but several workers"):
+        measure(function, data=loader)(model)
+
+
+OFFLOADED = {
+    "to memory": lambda big, model, folder: big.cpu_offload(model, "cpu"),
+    "to disk": lambda big, model, folder: big.disk_offload(model, folder, "cpu"),
+    "first layer": lambda big, model, folder: big.dispatch_model(
+        model,
+        {name: "disk" if name == "0" else "cpu" for name, _ in model.named_children()},
+        main_device="cpu",
+        offload_dir=folder,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OFFLOADED)
+def test_offloaded_parameters_are_no_obstacle(model, tmp_path, kind):
+    accelerate = pytest.importorskip("accelerate")
+    offloaded = OFFLOADED[kind](accelerate, copy.deepcopy(model), str(tmp_path))
+    assert next(offloaded.parameters()).is_meta
+    for function in (ablation_damage, interaction_damage):
+        found, expected = (measure(function)(m).changes for m in (offloaded, model))
+        for layer in LAYERS:
+            torch.testing.assert_close(found[layer], expected[layer])
+    scores, expected = (
+        score_neurons(
+            FrequencyTaggingAttribution(m, LAYERS),
+            TensorDataset(IMAGES.double()),
+            show_progress=False,
+        )
+        for m in (offloaded, model)
+    )
+    for layer in LAYERS:
+        torch.testing.assert_close(scores.mean[layer], expected.mean[layer])
 
 
 @pytest.mark.parametrize("function", [ablation_damage, interaction_damage])

@@ -217,7 +217,8 @@ def test_a_loader_that_shuffles_is_refused(path, held):
         score(loader, checkpoint=path)
     assert path.exists() == held
     assert not held or path.read_bytes() == content
-    assert score(loader).n_images == N_IMAGES
+    with pytest.warns(UserWarning, match="cannot be found again"):
+        assert score(loader).n_images == N_IMAGES
 
 
 def count_passes(model):
@@ -350,6 +351,13 @@ def test_a_bad_image_is_named_and_loses_nothing(path):
     assert n_done(path) == 8
     resumed = score(images(), checkpoint=path)
     assert_equal_scores(resumed, score(images()))
+
+
+@pytest.mark.parametrize("folder", ["missing", "missing/deeper"])
+def test_a_folder_that_is_missing_is_named(tmp_path, folder):
+    words = f"got {tmp_path / folder / 'scores.npz'}; make the folder {tmp_path / folder}$"
+    with pytest.raises(FileNotFoundError, match=words):
+        score(images(), checkpoint=tmp_path / folder / "scores.npz")
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, NotADirectoryError, IsADirectoryError])

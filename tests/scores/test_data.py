@@ -1,5 +1,6 @@
-"""Data come as batches, whatever holds them, and each process takes its shard."""
+"""Each process takes its shard of the data, and knows which images it holds."""
 
+import numpy as np
 import pytest
 import torch
 from score_worker import DRAWS, Augmented, Images, seed_all
@@ -16,17 +17,10 @@ from torch.utils.data import (
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
+    default_collate,
 )
 
-from captum_ssvep.scores.data import (
-    Batch,
-    Shard,
-    as_loader,
-    batches_of,
-    description_of,
-    first_item,
-    length_of,
-)
+from captum_ssvep.scores.data import NOWHERE, Shard, description_of, first_item
 
 N_IMAGES = 7
 IMAGES = torch.arange(N_IMAGES * 3.0).reshape(N_IMAGES, 3)
@@ -62,141 +56,12 @@ class ShufflesItself(Sampler):
 
 
 def numbers_of(batches):
-    """Which images each batch holds, as those of `IMAGES` tell."""
-    return [(batch.inputs[:, 0] / 3).int().tolist() for batch in batches]
-
-
-@pytest.mark.parametrize(
-    ("items", "expected"),
-    [
-        (None, [[0, 1, 2], [3, 4, 5], [6]]),
-        ([6, 0, 2, 2], [[6, 0, 2], [2]]),
-        (range(1, 7, 3), [[1, 4]]),
-        ([], []),
-    ],
-)
-def test_a_dataset_is_gone_through_in_order_or_in_that_of_the_items_asked_for(items, expected):
-    for _ in range(2):
-        assert numbers_of(batches_of(as_loader(DATA, 3, items=items), None)) == expected
-
-
-def test_a_loader_stays_as_it_is():
-    loader = DataLoader(DATA, batch_size=2, shuffle=True)
-    assert as_loader(loader, 3) is loader
-
-
-def test_processes_that_load_are_passed_on():
-    assert as_loader(DATA, 3, num_workers=2).num_workers == 2
-
-
-def test_going_through_a_dataset_does_not_move_the_random_state():
-    seed_all(5)
-    assert len(list(as_loader(DATA, 3))) == 3
-    drawn = [draw() for draw in DRAWS.values()]
-    seed_all(5)
-    assert drawn == [draw() for draw in DRAWS.values()]
-
-
-@pytest.mark.parametrize("data", [DATA, IMAGES, list(IMAGES)], ids=["dataset", "tensor", "list"])
-def test_data_have_a_length(data):
-    assert length_of(data) == N_IMAGES
-
-
-@pytest.mark.parametrize("make", [Stream, CountedStream, Endless, lambda: iter(IMAGES)])
-@pytest.mark.parametrize("ask", [length_of, lambda data: as_loader(data, 3)])
-def test_data_without_a_length_are_refused_and_the_remedy_is_told(make, ask):
-    data = make()
-    words = rf"a length, or a DataLoader, but got {type(data).__name__}; .* `TensorDataset\("
-    with pytest.raises(TypeError, match=words):
-        ask(data)
-
-
-def only_batch(data, device=None):
-    (batch,) = batches_of(DataLoader(data, batch_size=len(data)), device)
-    return batch
-
-
-@pytest.mark.parametrize("data", [IMAGES, list(IMAGES), TensorDataset(IMAGES)])
-def test_inputs_alone_have_no_labels(data):
-    batch = only_batch(data)
-    assert torch.equal(batch.inputs, IMAGES)
-    assert batch.labels is None
-    assert len(batch) == N_IMAGES
-
-
-@pytest.mark.parametrize("labels", [LABELS, LABELS.tolist()], ids=["tensors", "integers"])
-def test_pairs_are_inputs_and_labels(labels):
-    batch = only_batch(list(zip(IMAGES, labels, strict=True)))
-    assert torch.equal(batch.inputs, IMAGES)
-    assert torch.equal(batch.labels, LABELS)
-
-
-def test_several_inputs_are_a_tuple():
-    pairs = list(zip(IMAGES, IMAGES[:, :2] + 1, strict=True))
-    batch = only_batch(list(zip(pairs, LABELS, strict=True)))
-    assert isinstance(batch.inputs, tuple)
-    assert torch.equal(batch.inputs[0], IMAGES)
-    assert torch.equal(batch.inputs[1], IMAGES[:, :2] + 1)
-    assert torch.equal(batch.labels, LABELS)
-    assert len(batch) == N_IMAGES
-
-
-def test_labels_that_are_no_tensors_are_none():
-    batch = only_batch([(image, "a word") for image in IMAGES])
-    assert torch.equal(batch.inputs, IMAGES)
-    assert batch.labels is None
-
-
-def test_batches_go_to_the_device():
-    meta = torch.device("meta")
-    batch = only_batch(DATA, meta)
-    assert (batch.inputs.device, batch.labels.device) == (meta, meta)
-    batch = only_batch([((image, image), 1) for image in IMAGES], meta)
-    assert [tensor.device for tensor in batch.inputs] == [meta, meta]
-
-
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (["a picture", "another"], "str"),
-        ([("a picture", 0), ("another", 1)], "str"),
-        ([{"image": image} for image in IMAGES], "dict"),
-        ([({"image": image}, 0) for image in IMAGES], "dict"),
-    ],
-    ids=["words", "words with labels", "mappings", "mappings with labels"],
-)
-def test_batches_without_tensors_are_refused_and_the_remedy_is_told(data, kind):
-    words = rf"hold tensors, or pairs of these and labels, but got .*{kind}.*ToTensor\(\)"
-    with pytest.raises(TypeError, match=words):
-        only_batch(data)
-
-
-def test_labels_that_are_there_are_given():
-    batch = Batch(IMAGES, LABELS)
-    assert batch.required_labels("a purpose") is LABELS
-    assert batch.required_classes("a purpose") is LABELS
-    margins = Batch(IMAGES, LABELS / 2)
-    assert margins.required_labels("a purpose") is margins.labels
-
-
-def test_labels_that_are_missing_are_asked_for_with_the_purpose():
-    batch = Batch(IMAGES, None)
-    for ask in (batch.required_labels, batch.required_classes):
-        with pytest.raises(ValueError, match=r"^Expected `data` of \(input, label\) pairs for a p"):
-            ask("a purpose")
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (LABELS / 2, r"torch\.float32 of shape \(7,\)"),
-        (LABELS[:, None], r"torch\.int64 of shape \(7, 1\)"),
-        (LABELS[:3], r"torch\.int64 of shape \(3,\)"),
-    ],
-)
-def test_labels_that_are_no_classes_are_refused_with_what_they_are(labels, words):
-    with pytest.raises(ValueError, match=f"one integer .* label for a purpose, but got {words}"):
-        Batch(IMAGES, labels).required_classes("a purpose")
+    """Which images each batch holds, as those of `IMAGES` tell; their indices say the same."""
+    found = []
+    for batch, images in batches:
+        found.append((batch.inputs[:, 0] / 3).int().tolist())
+        assert images.tolist() == found[-1]
+    return found
 
 
 WHOLE = {
@@ -234,9 +99,7 @@ def test_shards_of_ones_own_are_not_told_of():
 def test_one_process_takes_all():
     shard = Shard.of_this_process(DATA)
     assert (shard.rank, shard.n_processes, shard.n_items) == (0, 1, 7)
-    assert shard.indices(2, 3).tolist() == [2, 3, 4]
     assert Shard(DATA, 1, 3).n_items == 2
-    assert Shard(DATA, 1, 3).indices(1, 1).tolist() == [4]
 
 
 @pytest.mark.parametrize("n_processes", [1, 2, 3, 7, 9])
@@ -244,13 +107,7 @@ def test_one_process_takes_all():
 def test_indices_are_those_of_the_images_that_are_left(n_processes, n_done):
     seen = []
     for rank in range(n_processes):
-        shard = Shard(DATA, rank, n_processes)
-        numbers = numbers_of(shard.batches(2, 0, None, n_done))
-        done = n_done
-        for images in numbers:
-            assert shard.indices(done, len(images)).tolist() == images
-            done += len(images)
-        assert done == max(n_done, shard.n_items)
+        numbers = numbers_of(Shard(DATA, rank, n_processes).batches(2, 0, None, n_done))
         seen += [image for images in numbers for image in images]
     assert sorted(seen) == list(range(n_done * n_processes, N_IMAGES))
 
@@ -262,7 +119,7 @@ def test_indices_are_those_of_the_images_that_are_left(n_processes, n_done):
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_loader_goes_on_behind_the_batches_that_are_done(rank, n_done, left):
     """Its batches are as they come, whatever the process and the batch size asked for."""
-    loader = DataLoader(DATA, batch_size=3)
+    loader = DataLoader(DATA, batch_size=3, sampler=range(N_IMAGES))
     assert numbers_of(Shard(loader, rank, 3).batches(2, 0, None, n_done)) == left
 
 
@@ -274,9 +131,9 @@ def test_a_loader_whose_batch_would_be_done_in_part_is_refused(n_done):
 
 
 def test_batches_of_a_shard_hold_labels_and_go_to_the_device():
-    (batch,) = Shard(DATA, 1, 3).batches(4, 0, None, 0)
+    ((batch, _),) = Shard(DATA, 1, 3).batches(4, 0, None, 0)
     assert torch.equal(batch.labels, LABELS[1::3])
-    (batch,) = Shard(DATA, 1, 3).batches(4, 0, torch.device("meta"), 0)
+    ((batch, _),) = Shard(DATA, 1, 3).batches(4, 0, torch.device("meta"), 0)
     assert batch.inputs.is_meta
 
 
@@ -373,3 +230,160 @@ def test_the_first_item_does_not_move_the_random_state(source, of):
     drawn = [draw() for draw in DRAWS.values()]
     seed_all(5)
     assert drawn == [draw() for draw in DRAWS.values()]
+
+
+class OfTensors(Sampler):
+    """In the same order every time, from its own generator, as 0-dimensional tensors."""
+
+    def __iter__(self):
+        yield from torch.randperm(N_IMAGES, generator=torch.Generator().manual_seed(4))
+
+
+class Epochs(Sampler):
+    """Shuffled anew every time by a generator and a counter of its own."""
+
+    def __init__(self):
+        self.generator, self.epoch = torch.Generator().manual_seed(4), 0
+
+    def __iter__(self):
+        self.epoch += 1
+        return iter(torch.randperm(N_IMAGES, generator=self.generator).tolist())
+
+
+class Reversed(DataLoader):
+    def __iter__(self):
+        return reversed(list(super().__iter__()))
+
+
+FIXED = {
+    "in order": dict(),
+    "drop last": dict(drop_last=True),
+    "list": dict(sampler=[5, 3, 0]),
+    "tensors": dict(sampler=OfTensors()),
+    "array": dict(sampler=np.array([4, 1])),
+    "batches": dict(batch_size=1, batch_sampler=[[5, 2], [4]]),
+    "batches of tensors": dict(batch_size=1, batch_sampler=[torch.tensor([5, 2]), np.array([4])]),
+    "distributed": dict(sampler=DistributedSampler(DATA, 2, 1, shuffle=False)),
+    "distributed, shuffled": dict(sampler=DistributedSampler(DATA, 2, 1, seed=3)),
+    "whole items": dict(batch_size=None, sampler=BatchSampler(range(7), 2, drop_last=False)),
+    "workers": dict(num_workers=2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+@pytest.mark.parametrize("kind", FIXED)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_images_of_a_fixed_order_have_their_indices_in_the_dataset(kind, rank):
+    loader = DataLoader(DATA, **{"batch_size": 2} | FIXED[kind])
+    # Processes that go through all cannot share a loader.
+    n_processes = 1 if kind in ("in order", "drop last", "workers") else 2
+    seen = numbers_of(Shard(loader, rank, n_processes).batches(3, 0, None, 0))
+    assert seen == [(images[:, 0] / 3).int().tolist() for images, _ in loader]
+
+
+def test_images_of_a_subset_have_their_indices_in_it_or_in_the_data_that_processes_share():
+    rows = [6, 1, 4]
+    for n_processes, expected in ((1, [0, 1, 2]), (3, rows)):
+        shard = Shard(DataLoader(Subset(DATA, rows), batch_size=2), 1, n_processes)
+        found = torch.cat([images for _, images in shard.batches(1, 0, None, 0)])
+        assert found.tolist() == expected
+        assert shard.n_indexed == (3 if n_processes == 1 else N_IMAGES)
+    sampler = DistributedSampler(Subset(DATA, rows), 3, 1, shuffle=False)
+    shard = Shard(DataLoader(sampler.dataset, sampler=sampler), 1, 3)
+    assert [images.tolist() for _, images in shard.batches(1, 0, None, 0)] == [[1]]
+
+
+def sampled(sampler):
+    return lambda: DataLoader(DATA, batch_size=3, sampler=sampler)
+
+
+LOST = {
+    "shuffle": lambda: DataLoader(DATA, shuffle=True),
+    "generator": sampled(RandomSampler(DATA, generator=torch.Generator())),
+    "subset": sampled(SubsetRandomSampler([3, 1])),
+    "weighted": sampled(WeightedRandomSampler([0.5] * 7, 7)),
+    "own": sampled(ShufflesItself()),
+    "epochs": sampled(Epochs()),
+    "once": sampled(iter([3, 1])),
+    "cannot be copied": sampled(n for n in (3, 1)),
+    "batches": lambda: DataLoader(
+        DATA, batch_sampler=BatchSampler(RandomSampler(DATA), 3, drop_last=False)
+    ),
+    "left out": lambda: DataLoader(
+        DATA, batch_size=3, collate_fn=lambda items: default_collate(items[:-1] or items * 2)
+    ),
+    "out of order": lambda: DataLoader(DATA, num_workers=2, in_order=False),
+    "own loader": lambda: Reversed(DATA),
+    "keys": lambda: DataLoader({"a": IMAGES[0], "b": IMAGES[1]}, sampler=["a", "b"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+@pytest.mark.parametrize("kind", LOST)
+def test_images_that_cannot_be_found_again_have_no_index_and_one_warning_says_so(kind):
+    shard = Shard(LOST[kind](), 0, 1)
+    with pytest.warns(UserWarning, match=r"pass its Dataset, or shuffle=False") as warned:
+        found = [images for _, images in shard.batches(1, 0, None, 0)]
+    assert len(warned) == 1
+    assert (torch.cat(found) == NOWHERE).all()
+
+
+@pytest.mark.parametrize("make", [Epochs, OfTensors, ShufflesItself])
+@pytest.mark.filterwarnings("ignore:The images of this DataLoader")
+def test_to_list_a_sampler_moves_neither_its_state_nor_the_random_one(make):
+    sampler, alone = make(), make()
+    seed_all(5)
+    expected = list(DataLoader(DATA, batch_size=3, sampler=alone))
+    drawn = torch.rand(())
+    seed_all(5)
+    loader = DataLoader(DATA, batch_size=3, sampler=sampler)
+    found = [batch.inputs for batch, _ in Shard(loader, 0, 1).batches(1, 0, None, 0)]
+    assert all(torch.equal(one, other[0]) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(torch.rand(()), drawn)
+    assert getattr(sampler, "epoch", 1) == getattr(alone, "epoch", 1) == 1
+
+
+def test_a_dataset_is_not_copied_to_list_a_sampler():
+    class Data(Images):
+        def __deepcopy__(self, memo):
+            pytest.fail("copied")
+
+    class Every(Sampler):
+        def __init__(self, data):
+            self.data = data
+
+        def __iter__(self):
+            return iter(range(1, len(self.data), 2))
+
+    data = Data(N_IMAGES)
+    shard = Shard(DataLoader(data, sampler=Every(data)), 0, 1)
+    assert [images.item() for _, images in shard.batches(1, 0, None, 0)] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("make", [Stream, CountedStream])
+def test_images_of_a_stream_have_their_places_if_one_process_reads_it(make):
+    shard = Shard(DataLoader(make(), batch_size=3), 0, 1)
+    assert numbers_of(shard.batches(1, 0, None, 3)) == [[3, 4, 5], [6]]
+    assert shard.n_indexed == 0
+    with pytest.warns(UserWarning, match="cannot be found again"):
+        ((_, images),) = Shard(DataLoader(make(), batch_size=7), 1, 2).batches(1, 0, None, 0)
+    assert (images == NOWHERE).all()
+
+
+class RankedStream(Stream):
+    def __iter__(self):
+        return iter(Subset(DATA, range(distributed.get_rank(), 7, 3)))
+
+
+@pytest.mark.usefixtures("three_processes")
+def test_a_stream_that_processes_do_not_share_out_is_told_of():
+    for stream in (Stream(), CountedStream()):
+        with pytest.warns(UserWarning, match=r"images count 3 times.*get_rank"):
+            Shard.of_this_process(DataLoader(stream))
+    Shard.of_this_process(DataLoader(RankedStream()))
+
+
+def test_a_checkpoint_needs_batches_in_order():
+    loader = DataLoader(Stream(), num_workers=2, in_order=False)
+    with pytest.raises(ValueError, match="fixed order with `checkpoint`"):
+        description_of(loader)

@@ -288,6 +288,8 @@ def test_without_a_criterion_the_false_discovery_rate_is_five_per_cent(score):
     counts = [scores.count_important(alpha=alpha) for alpha in (0.01, 0.05)]
     assert counts[0] != counts[1]
     assert scores.count_important() == counts[1]
+    with pytest.raises(ValueError, match="`alpha` to be at most 1, but got 5"):
+        scores.important(alpha=5)
 
 
 def test_a_threshold_is_exceeded_by_the_mean_not_by_an_image(score):
@@ -318,7 +320,7 @@ def test_at_is_the_mean_over_components(score):
         ([(3, 0)], r"scored, but got \[\(3, 0\)\]; these are f1, f2"),
         ([(1, 0), (3, 0)], "components that were scored"),
         ([(1, 0, 0)], "tuples of 2 integers"),
-        ([], "tuples of 2 integers"),
+        ([], "but got none"),
         ("sums", "`components` to be one of"),
     ],
 )
@@ -385,7 +387,7 @@ def test_equal_scores_stay_in_the_order_of_the_table(score):
 
 
 def test_an_unknown_layer_or_class_is_refused(score):
-    with pytest.raises(ValueError, match=r"layer among \['0', '1', '3'\], but got 'fc'"):
+    with pytest.raises(ValueError, match="`layer` to be one of 0, 1, 3, but got 'fc'"):
         score().top(1, "fc")
     with pytest.raises(ValueError, match=r"among \[0, 1, 2, 5\], but got 3"):
         score(by_class=True).of_class(3)
@@ -674,7 +676,7 @@ def test_incomplete_arrays_are_refused(score, tmp_path, damage):
 
 
 def test_what_cannot_be_merged_is_refused(score, tagging):
-    with pytest.raises(TypeError, match="Expected NeuronScores to merge, but got int"):
+    with pytest.raises(TypeError, match="`other` to be what `score_neurons` returned, but got"):
         score().merge(3)
     with pytest.raises(ValueError, match="same kind to merge"):
         score().merge(score(pooling="neuron"))

@@ -8,7 +8,15 @@ import torch
 from captum.attr import LayerActivation, LayerGradientXActivation, Saliency
 from cifar import MEAN, STD, load_test_images
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+)
 
 from captum_ssvep import (
     ChebyshevGrid,
@@ -22,6 +30,7 @@ from captum_ssvep import (
 )
 from captum_ssvep.demo import digits
 from captum_ssvep.spectrum.statistics import REDUCTIONS, STATISTICS
+from captum_ssvep.visualization import plot_top_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -332,6 +341,86 @@ def test_processes_that_load_change_nothing(tagging):
     assert_same(score(tagging, Pairs(), num_workers=1), score(tagging), rtol=0, atol=0)
 
 
+LOADERS = {
+    "in order": dict(batch_size=3),
+    "drop last": dict(batch_size=3, drop_last=True),
+    "sampler": dict(batch_size=2, sampler=[5, 0, 6, 3]),
+    "batches": dict(batch_sampler=[[4, 6], [1], [2, 0]]),
+    "distributed": dict(batch_size=3, sampler=DistributedSampler(IMAGES, 1, 0, seed=2)),
+}
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_top_images_are_indices_into_the_dataset_of_a_loader(tagging, kind):
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), **LOADERS[kind])
+    order = torch.cat([torch.atleast_1d(torch.as_tensor(i)) for i in loader.batch_sampler])
+    scores = score(tagging, loader, keep_coefficients=True)
+    expected = score(tagging, Subset(loader.dataset, order.tolist()), keep_coefficients=True)
+    for layer in LAYERS:
+        assert torch.equal(scores.top_images[layer], order[expected.top_images[layer]])
+        torch.testing.assert_close(
+            scores.image_coefficients[layer],
+            expected.image_coefficients[layer][order.argsort()],
+            rtol=1e-6, atol=1e-12,
+        )  # fmt: skip
+
+
+def test_indices_move_by_the_length_of_the_dataset_when_scores_are_merged(tagging):
+    data, others = TensorDataset(IMAGES), TensorDataset(2 - IMAGES)
+    first = score(tagging, DataLoader(data, batch_size=3, drop_last=True))
+    merged = first.merge(score(tagging, DataLoader(others, sampler=[5, 2])))
+    order = [*range(6), 7 + 5, 7 + 2]
+    expected = score(tagging, Subset(ConcatDataset([data, others]), order))
+    for layer in LAYERS:
+        places = torch.tensor(order)[expected.top_images[layer]]
+        assert torch.equal(merged.top_images[layer], places)
+    assert merged.n_indexed == 14
+    stream = score(tagging, DataLoader(Stream(), batch_size=4))
+    assert stream.merge(stream).n_indexed == 14
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_a_loader_that_shuffles_has_scores_without_images(tagging, by_class):
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=2, shuffle=True)
+    arguments = dict(by_class=by_class, keep_coefficients=True)
+    with pytest.warns(UserWarning, match="cannot be found again") as warned:
+        scores = score(tagging, loader, **arguments)
+    assert len(warned) == 1
+    expected = score(tagging, **arguments)
+    assert scores.classes == expected.classes
+    for label in expected.classes:
+        assert scores.of_class(label).n_images == expected.of_class(label).n_images
+    for layer in LAYERS:
+        torch.testing.assert_close(scores.mean[layer], expected.mean[layer])
+        top_scores = (s.overall[layer].top_scores for s in (scores, expected))
+        torch.testing.assert_close(*top_scores)
+        flipped = (s.p_values("fundamentals", "sign_flip")[layer] for s in (scores, expected))
+        torch.testing.assert_close(*flipped)
+    for mixed in (scores, scores.merge(expected), expected.merge(scores)):
+        for read in ("top_images", "image_coefficients"):
+            with pytest.raises(ValueError, match=r"found again.*score its Dataset, or with shuf"):
+                getattr(mixed, read)
+        with pytest.raises(ValueError, match="found again"):
+            plot_top_images(mixed, "1", 0, IMAGES)
+
+
+@pytest.mark.parametrize(
+    "images", [DataLoader(IMAGES), Stream(), iter(IMAGES), 3], ids=lambda i: type(i).__name__
+)
+def test_pictures_are_drawn_of_what_has_indices(tagging, images):
+    words = f"`images` to be the Dataset .* got {type(images).__name__}; .* pass its `dataset`"
+    with pytest.raises(TypeError, match=words):
+        plot_top_images(score(tagging), "1", 0, images)
+
+
+@pytest.mark.parametrize("function", [FrequencyTunnel.attribute, FrequencyTunnel.spectrum, score])
+def test_a_margin_asks_for_labels(network, function):
+    tunnel = FrequencyTunnel(LayerGradientXActivation(margin_of(network), network[1]))
+    data = () if function is score else (IMAGES,)
+    with pytest.raises(TypeError, match=r"labels for `margin_of`.*labels_as='additional_forward"):
+        function(tunnel, *data)
+
+
 def test_several_inputs_come_as_a_tuple():
     class Product(nn.Module):
         def __init__(self):
@@ -620,7 +709,7 @@ def test_arguments_are_refused_before_anything_runs(tagging, arguments, words):
         (dict(components=[(1, 0, 0)]), ValueError, "tuples of 2 integers"),
         (dict(pooling="filter"), ValueError, "`pooling`"),
         (dict(target_layer="1"), TypeError, "target_layer"),
-        (dict(labels_as="class"), TypeError, "class"),
+        (dict(labels_as="class"), ValueError, "`labels_as` to be one of target, add"),
     ],
 )
 def test_arguments_of_the_spectrum_are_refused_by_it(tagging, arguments, error, words):
