@@ -1,13 +1,21 @@
 """Checks of arguments, and warnings that point at the user's own line."""
 
+from __future__ import annotations
+
 import difflib
 import math
 import sys
 import warnings
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Kind = TypeVar("Kind")
 
 _SKIPPED = ("captum_ssvep", "captum", "torch", "contextlib", "dataclasses")
 
@@ -20,6 +28,148 @@ def warn_user(message: str) -> None:
         frame = frame.f_back
         level += 1
     warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def shown(value: object) -> str:
+    """A value in a message: itself if that is short, otherwise its type and shape.
+
+    Examples::
+
+        >>> shown("conv1"), shown(np.zeros((2, 3, 8, 8)))
+        ("'conv1'", 'ndarray of shape (2, 3, 8, 8)')
+    """
+    text = repr(value)
+    if len(text) <= 60 and "\n" not in text:
+        return text
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def instance(
+    value: Any, kinds: type[Kind] | tuple[type[Kind], ...], name: str, expected: str
+) -> Kind:
+    """The value, if it is of one of these types.
+
+    Raises:
+        TypeError: If it is not. The message is ``name``, ``expected``, what came, and after a
+            semicolon in ``expected`` what to do.
+
+    Examples::
+
+        >>> instance(3, str, "layer", "a name; `layers_of(model)` lists some")
+        Traceback (most recent call last):
+        TypeError: Expected `layer` to be a name, but got 3; `layers_of(model)` lists some
+    """
+    if isinstance(value, kinds):
+        return value
+    what, semicolon, remedy = expected.partition(";")
+    raise TypeError(f"Expected `{name}` to be {what}, but got {shown(value)}{semicolon}{remedy}")
+
+
+def tensor(value: Any, name: str, remedy: str = "`torch.as_tensor` makes one of numbers") -> Tensor:
+    """The value, if it is a tensor.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    from torch import Tensor  # not above: designs need no torch
+
+    return instance(value, Tensor, name, f"a tensor; {remedy}")
+
+
+def network(value: Any) -> nn.Module:
+    """The value, if it is a model.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    from torch import nn
+
+    expected = "a module; build or load it, as `torchvision.models` does"
+    return instance(value, nn.Module, "model", expected)
+
+
+def image_batch(value: Any, name: str) -> Tensor:
+    """The value, if it is a batch of images.
+
+    Raises:
+        TypeError, ValueError: If it is no tensor, not of shape (N, channels, height, width), or not
+            finite.
+    """
+    found = tensor(value, name, "`transforms.ToTensor()` turns a picture into one")
+    if found.dim() != 4:
+        remedy = f"; make a batch: `{name}[None]`" if found.dim() == 3 else ""
+        raise ValueError(
+            f"Expected `{name}` of shape (N, channels, height, width), but got "
+            f"{tuple(found.shape)}{remedy}"
+        )
+    if not found.isfinite().all():
+        raise ValueError(f"Expected `{name}` to be finite, but got NaN or infinity; replace them")
+    return found
+
+
+def file_path(value: Any, name: str = "path") -> Path:
+    """The value as a path.
+
+    Raises:
+        TypeError: If it is neither a string nor a path.
+    """
+    instance(value, (str, Path), name, "the path of a file")
+    return Path(value)
+
+
+def choice(value: Any, name: str, valid: Iterable[str]) -> None:
+    """Refuse what is not one of the valid strings.
+
+    Raises:
+        ValueError: If it is not; the message lists the valid ones.
+    """
+    valid = tuple(valid)
+    if not isinstance(value, str) or value not in valid:
+        raise unknown_choice(name, value, valid)
+
+
+def number(value: Any, name: str, at_least: float = -math.inf, at_most: float = math.inf) -> float:
+    """The value as a plain float, if it is one finite number within these bounds.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+
+    Examples::
+
+        >>> number(np.float32(0.5), "radius")
+        0.5
+    """
+    try:
+        if isinstance(value, (bool, str)):
+            raise TypeError
+        found = float(value)
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(f"Expected `{name}` to be a number, but got {shown(value)}") from None
+    if not math.isfinite(found):
+        raise ValueError(f"Expected `{name}` to be finite, but got {found}")
+    if found < at_least:
+        raise ValueError(f"Expected `{name}` to be at least {at_least:g}, but got {found}")
+    if found > at_most:
+        raise ValueError(f"Expected `{name}` to be at most {at_most:g}, but got {found}")
+    return found
+
+
+def position(value: Any, length: int, name: str) -> int:
+    """An index from either end, counted from the start.
+
+    Raises:
+        TypeError, ValueError: If it is not an integer, or too large or too small.
+
+    Examples::
+
+        >>> position(-1, 4, "channel")
+        3
+    """
+    index = integer(value, name, at_least=-sys.maxsize)
+    if not -length <= index < length:
+        raise ValueError(f"Expected `{name}` to be between 0 and {length - 1}, but got {value}")
+    return range(length)[index]
 
 
 def integer(value: Any, name: str, at_least: int = 1) -> int:
@@ -35,24 +185,31 @@ def integer(value: Any, name: str, at_least: int = 1) -> int:
         3
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"Expected `{name}` to be an integer, but got {value!r}")
+        raise TypeError(f"Expected `{name}` to be an integer, but got {shown(value)}")
     if value < at_least:
         raise ValueError(f"Expected `{name}` to be at least {at_least}, but got {value}")
     return int(value)
 
 
-def finite_floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
+def finite_floats(values: Any, name: str, remedy: str = "") -> tuple[float, ...]:
     """The values as plain floats, if all are finite numbers.
 
     Raises:
-        TypeError, ValueError: If they are not; ``name`` is the argument in the message.
+        TypeError, ValueError: If they are not; ``name`` is the argument in the message, ``remedy``
+            what to do.
     """
+    # Not the letters of a text, the keys of a mapping or the names of a table's columns.
+    named = isinstance(values, (str, Mapping)) or getattr(values, "ndim", 1) > 1
+    items: Iterable[Any] = [values] if named else values
     try:
-        floats = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        raise TypeError(f"Expected `{name}` to hold numbers, but got {values!r}") from None
+        floats = tuple(map(float, items))
+    except (RuntimeError, TypeError, ValueError):
+        raise TypeError(
+            f"Expected `{name}` to hold numbers, but got {shown(values)}"
+            + (f"; {remedy}" if remedy else "")
+        ) from None
     if not all(map(math.isfinite, floats)):
-        raise ValueError(f"Expected `{name}` to be finite, but got {values!r}")
+        raise ValueError(f"Expected `{name}` to be finite, but got {shown(values)}")
     return floats
 
 
@@ -73,7 +230,7 @@ def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
 
 def unknown_choice(name: str, value: object, valid: Iterable[str]) -> ValueError:
     """The error for a string argument that is not one of the valid ones."""
-    return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {value!r}")
+    return ValueError(f"Expected `{name}` to be one of {', '.join(valid)}, but got {shown(value)}")
 
 
 def refuse_unknown_arguments(
@@ -104,9 +261,12 @@ def example_index(example: int | None, n_examples: int) -> int:
 
     Raises:
         ValueError: If the batch has several and none is named, or there is no such example.
+        TypeError: If the index is not an integer.
     """
     if example is None and n_examples == 1:
         return 0
+    if example is not None:
+        integer(example, "example", at_least=-sys.maxsize)
     if example is None or not -n_examples <= example < n_examples:
         raise ValueError(
             f"Expected `example` to say which of the {n_examples} images of the batch is meant, "

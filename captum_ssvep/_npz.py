@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import file_path
+
 
 def save(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays to an archive, all or nothing: if the process is killed, the old file stays."""
-    with unfinished(path).open("wb") as file:
+    target = file_path(path)
+    with unfinished(target).open("wb") as file:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
-    unfinished(path).replace(path)
+    unfinished(target).replace(target)
 
 
-def unfinished(path: str | Path) -> Path:
+def unfinished(path: Path) -> Path:
     """Where an archive is written before it moves to its place."""
     return Path(f"{path}.unfinished")
 
@@ -35,7 +38,7 @@ def load(path: str | Path, required: set[str], writer: str) -> dict[str, NDArray
     Raises:
         ValueError: If the file is damaged, or lacks an array.
     """
-    content = Path(path).read_bytes()
+    content = file_path(path).read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive}

@@ -6,11 +6,19 @@ import pytest
 import torch
 
 from captum_ssvep._checks import (
+    choice,
     contrast_range,
     example_index,
+    file_path,
     finite_floats,
+    image_batch,
+    instance,
     integer,
+    number,
+    position,
     refuse_unknown_arguments,
+    shown,
+    tensor,
     unknown_choice,
     warn_user,
 )
@@ -36,6 +44,71 @@ def test_integers_have_to_be_large_enough():
             integer(value, "n", at_least)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.5, "2.5"),
+        ("layer1", "'layer1'"),
+        (torch.tensor(3), "tensor(3)"),
+        (torch.zeros(2, 3), "Tensor of shape (2, 3)"),
+        (np.zeros((9, 9)), "ndarray of shape (9, 9)"),
+        (list(range(99)), "list"),
+        (torch.nn.Sequential(torch.nn.ReLU()), "Sequential"),
+    ],
+)
+def test_what_came_fits_into_a_sentence(value, text):
+    assert shown(value) == text
+
+
+def test_values_of_another_type_are_refused():
+    assert instance("a", str, "layer", "a name") == "a"
+    with pytest.raises(TypeError, match=r"`layer` to be a name, but got 3; list them$"):
+        instance(3, str, "layer", "a name; list them")
+    with pytest.raises(TypeError, match=r"`x` to be a tensor, but got 3; `torch.as_tensor`"):
+        tensor(3, "x")
+    with pytest.raises(TypeError, match="`path` to be the path of a file, but got 3"):
+        file_path(3)
+
+
+def test_images_have_four_dimensions():
+    images = torch.rand(2, 3, 4, 4)
+    assert image_batch(images, "x") is images
+    with pytest.raises(ValueError, match=r"got \(3, 4, 4\); make a batch: `x\[None\]`"):
+        image_batch(images[0], "x")
+    with pytest.raises(ValueError, match="`x` to be finite"):
+        image_batch(images / 0, "x")
+
+
+@pytest.mark.parametrize("value", [3, np.float32(3), torch.tensor([3]), np.int8(3)])
+def test_one_number_becomes_a_plain_one(value):
+    assert number(value, "x") == 3.0
+    assert type(number(value, "x")) is float
+
+
+@pytest.mark.parametrize("value", ["3", True, None, [3], torch.ones(2), np.ones(2), 3j])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(TypeError, match="`x` to be a number, but got"):
+        number(value, "x")
+    with pytest.raises(ValueError, match="`x` to be finite, but got nan"):
+        number(math.nan, "x")
+
+
+@pytest.mark.parametrize("value", ["fast", None, 3, ["auto"], np.ones(2)])
+def test_what_is_no_choice_is_refused(value):
+    choice("auto", "kind", iter(["auto", "grid"]))
+    with pytest.raises(ValueError, match="`kind` to be one of auto, grid, but got"):
+        choice(value, "kind", ("auto", "grid"))
+
+
+def test_positions_count_from_either_end():
+    assert [position(i, 3, "channel") for i in (0, 2, -1, -3)] == [0, 2, 2, 0]
+    for index in (3, -4):
+        with pytest.raises(ValueError, match="`channel` to be between 0 and 2, but got"):
+            position(index, 3, "channel")
+    with pytest.raises(TypeError, match="`channel` to be an integer"):
+        position("0", 3, "channel")
+
+
 @pytest.mark.parametrize("kind", [list, tuple, iter, np.array, torch.tensor])
 def test_numbers_become_plain_floats(kind):
     floats = finite_floats(kind([1, 2.5]), "x")
@@ -43,10 +116,15 @@ def test_numbers_become_plain_floats(kind):
     assert [type(value) for value in floats] == [float, float]
 
 
-@pytest.mark.parametrize("values", ["ab", 3.0, None, [[1, 2]], [1j], [None]])
+@pytest.mark.parametrize(
+    "values",
+    ["ab", 3.0, None, [[1, 2]], [1j], [None], {1: 2}, np.ones((2, 2)), torch.ones(2, 2)],
+)
 def test_what_holds_no_numbers_is_refused(values):
     with pytest.raises(TypeError, match="`x` to hold numbers, but got"):
         finite_floats(values, "x")
+    with pytest.raises(TypeError, match=r"; give two$"):
+        finite_floats(values, "x", "give two")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -79,6 +157,12 @@ def test_an_example_is_an_index_from_either_end(example, n_examples, row):
 def test_an_example_has_to_be_there(example, n_examples):
     with pytest.raises(ValueError, match=f"which of the {n_examples} images .* got {example};"):
         example_index(example, n_examples)
+
+
+@pytest.mark.parametrize("example", [0.0, "0", [0]])
+def test_an_example_is_an_integer(example):
+    with pytest.raises(TypeError, match="`example` to be an integer"):
+        example_index(example, 2)
 
 
 def test_unknown_arguments_are_refused_with_the_nearest_name():

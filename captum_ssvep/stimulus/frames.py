@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import finite_floats, instance, shown, warn_user
 from .._typing import Baselines, FeatureMask, Inputs
 from ..design import Design, TaggingDesign
 from .masks import UNTAGGED, halves
@@ -28,12 +29,34 @@ def black(mean: Sequence[float], std: Sequence[float]) -> Tensor:
     Returns:
         Tensor: ``(0 - mean) / std``, shape ``(1, channels, 1, 1)``.
 
+    Raises:
+        TypeError, ValueError: If the two are not as many numbers, or a ``std`` is not above 0.
+
     Examples::
 
         >>> black((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).flatten().tolist()
         [-2.0, -2.0, -2.0]
     """
-    return torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).reshape(1, -1, 1, 1)
+    means, stds = normalization(mean, std)
+    return torch.tensor([-m / s for m, s in zip(means, stds, strict=True)]).reshape(1, -1, 1, 1)
+
+
+def normalization(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means and standard deviations of the channels, checked.
+
+    Raises:
+        TypeError, ValueError: If they are not as many numbers, or a deviation is not above 0.
+    """
+    remedy = "give one number per channel, as to `transforms.Normalize`"
+    means, stds = finite_floats(mean, "mean", remedy), finite_floats(std, "std", remedy)
+    if len(means) != len(stds) or min(stds, default=0) <= 0:
+        raise ValueError(
+            "Expected `mean` and `std` to be one number per channel, with each `std` above 0, but "
+            f"got {shown(mean)} and {shown(std)}"
+        )
+    return means, stds
 
 
 @dataclass(frozen=True)
@@ -171,13 +194,30 @@ def tagged_sequence(
         >>> tagged_sequence(torch.ones(2, 3, 8, 8)).shape
         torch.Size([240, 2, 3, 8, 8])
     """
-    design = design or TaggingDesign()
+    design = design_or_default(design)
     stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
+    shape = stimulus.inputs[0].shape
+    if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2]:
+        warn_user(
+            f"`inputs` of shape {tuple(shape)} are shown as 3 examples; if they are one picture, "
+            "make a batch: `inputs[None]`"
+        )
     frames = tuple(
         frame.reshape(design.n_frames, stimulus.n_examples, *frame.shape[1:])
         for frame in stimulus.frames(design.contrasts)
     )
     return frames if isinstance(inputs, tuple) else frames[0]
+
+
+def design_or_default(design: Design | None) -> Design:
+    """The design, or the paper's if there is none.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if design is None:
+        return TaggingDesign()
+    return instance(design, Design, "design", "a design, as `TaggingDesign()` or `ChebyshevGrid()`")
 
 
 def _memory_format(tensor: Tensor) -> torch.memory_format:
@@ -228,7 +268,14 @@ def _default_mask(tensor: Tensor, design: Design, name: str) -> Tensor:
             f"Expected `{name}` for a design with {design.n_parts} parts, but got None, which "
             "means left and right half; `tiles`, `ring` and `sectors` make masks with more parts"
         )
-    return torch.tensor(0) if design.n_parts == 1 else halves(tensor.shape)
+    if design.n_parts == 1:
+        return torch.tensor(0)
+    if tensor.dim() < 2 or tensor.shape[-1] < 2:
+        raise ValueError(
+            f"Expected `{name}` for `inputs` of shape {tuple(tensor.shape)}, which have no left "
+            "and right half, but got None"
+        )
+    return halves(tensor.shape)
 
 
 def _checked_mask(mask: Any, tensor: Tensor, name: str) -> Tensor:
@@ -247,6 +294,11 @@ def _checked_baseline(baseline: Any, tensor: Tensor, name: str) -> Tensor:
             f"Expected `{name}` to hold tensors or numbers, but got {type(baseline).__name__}; "
             "`torch.as_tensor` turns an array into a tensor"
         )
+    if isinstance(baseline, Tensor) and not baseline.is_floating_point():
+        raise TypeError(
+            f"Expected `{name}` of a floating dtype, but got {baseline.dtype}; preprocess them as "
+            "the inputs, and pass a mask of the parts by its own name"
+        )
     values = torch.as_tensor(baseline).to(tensor)
     if not values.isfinite().all():
         raise ValueError(f"Expected `{name}` to be finite, but got NaN or infinity")
@@ -255,16 +307,28 @@ def _checked_baseline(baseline: Any, tensor: Tensor, name: str) -> Tensor:
 
 def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     """The value with the input's number of dimensions, if it broadcasts to the input."""
-    try:
-        value.expand_as(tensor)
-    except RuntimeError:
-        unbatched = value.dim() == tensor.dim() + 1
+    if not _broadcasts(value, tensor):
         raise ValueError(
             f"Expected `{name}` to broadcast to the input's shape {tuple(tensor.shape)}, examples "
-            f"first, but got shape {tuple(value.shape)}"
-            + ("; of a single example make a batch, `inputs[None]`" if unbatched else "")
-        ) from None
+            f"first, but got shape {tuple(value.shape)}{_remedy(value, tensor)}"
+        )
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
+
+
+def _broadcasts(value: Tensor, tensor: Tensor) -> bool:
+    sizes = zip(reversed(value.shape), reversed(tensor.shape), strict=False)
+    return value.dim() <= tensor.dim() and all(given in (1, size) for given, size in sizes)
+
+
+def _remedy(value: Tensor, tensor: Tensor) -> str:
+    """What to do about a mask or a baseline that does not fit the input."""
+    if value.dim() == tensor.dim() + 1:
+        return "; of a single example make a batch, `inputs[None]`"
+    if value.dim() > 1 and _broadcasts(value.mT, tensor):
+        return "; the last two dimensions are swapped, `.mT` swaps them"
+    if value.dim() == 1 and len(value) == tensor.shape[1]:
+        return "; for one entry per channel take shape (channels, 1, 1), as `black` does"
+    return "; it needs the size of the input, or 1, in each dimension"
 
 
 def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> None:

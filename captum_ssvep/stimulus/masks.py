@@ -5,12 +5,14 @@ counted from 0, and -1 where nothing flickers.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .._checks import integer
+from .._checks import finite_floats, integer, number, shown
 
 UNTAGGED = -1
 
@@ -27,15 +29,18 @@ def halves(shape: Sequence[int], dim: int = -1) -> Tensor:
 
     Raises:
         ValueError: If the dimension is the batch or shorter than 2.
+        TypeError: If the shape or the dimension is of another type.
 
     Examples::
 
         >>> halves((1, 3, 4, 4)).flatten().tolist()
         [0, 0, 1, 1]
     """
+    _validate_shape(shape)
+    integer(dim, "dim", at_least=-sys.maxsize)
     if not -len(shape) < dim < len(shape) or dim == 0 or shape[dim] < 2:
         raise ValueError(
-            f"Expected a dimension of at least 2 elements after the batch to divide, but got "
+            f"Expected `dim` to be a dimension after the batch with at least 2 elements, but got "
             f"dimension {dim} of shape {tuple(shape)}; give `feature_mask` yourself"
         )
     dim %= len(shape)
@@ -69,7 +74,7 @@ def tiles(shape: Sequence[int], rows: int, columns: int) -> Tensor:
     if rows > height or columns > width:
         raise ValueError(
             f"Expected `rows` and `columns` to divide {height} x {width} elements, but got "
-            f"{rows} x {columns}"
+            f"{rows} x {columns}; for signals of shape (N, channels, length) take 1 row"
         )
     return row * rows // height * columns + column * columns // width
 
@@ -93,7 +98,8 @@ def disc(shape: Sequence[int], radius: float, center: tuple[float, float] | None
         >>> disc((1, 3, 3, 3), radius=1).squeeze().tolist()
         [[1, 0, 1], [0, 0, 0], [1, 0, 1]]
     """
-    return _with_all_parts((_distances(shape, center) > radius).long(), 2, f"radius={radius}")
+    beyond = _distances(shape, center) > number(radius, "radius")
+    return _with_all_parts(beyond.long(), 2, f"radius={radius}")
 
 
 def ring(
@@ -119,16 +125,17 @@ def ring(
         >>> ring((1, 3, 1, 9), radii=(1, 2, 3)).squeeze().tolist()
         [-1, 1, 0, -1, -1, -1, 0, 1, -1]
     """
-    if len(radii) < 2 or radii[0] < 0 or list(radii) != sorted(set(radii)):
+    bounds = finite_floats(radii, "radii", "one ring is (10, 20)")
+    if len(bounds) < 2 or bounds[0] < 0 or list(bounds) != sorted(set(bounds)):
         raise ValueError(
             "Expected `radii` to be two or more rising numbers, such as (10, 20) for one ring, but "
-            f"got {radii}"
+            f"got {shown(radii)}"
         )
     # A first ring from 0 includes the center itself.
-    bounds = torch.tensor([radii[0] or -1.0, *radii[1:]], dtype=torch.float64)
-    mask = torch.bucketize(_distances(shape, center), bounds) - 1
-    mask[mask == len(radii) - 1] = UNTAGGED
-    return _with_all_parts(mask, len(radii) - 1, f"radii={tuple(radii)}")
+    edges = torch.tensor([bounds[0] or -1.0, *bounds[1:]], dtype=torch.float64)
+    mask = torch.bucketize(_distances(shape, center), edges) - 1
+    mask[mask == len(bounds) - 1] = UNTAGGED
+    return _with_all_parts(mask, len(bounds) - 1, f"radii={tuple(radii)}")
 
 
 def sectors(
@@ -161,16 +168,26 @@ def sectors(
     turns = torch.atan2(-columns, -rows) / (2 * math.pi) % 1
     mask = (turns * integer(n, "n")).long().clamp(max=n - 1)
     if radius is not None:
-        mask[_distances(shape, center) > radius] = UNTAGGED
+        mask[_distances(shape, center) > number(radius, "radius")] = UNTAGGED
     return _with_all_parts(mask, n, f"n={n}, radius={radius}")
+
+
+def _validate_shape(shape: Sequence[int]) -> None:
+    whole = isinstance(shape, Sequence) and all(isinstance(n, (int, np.integer)) for n in shape)
+    if not whole or min(shape, default=0) < 0:
+        raise TypeError(
+            "Expected `shape` to be that of an input, such as (1, 3, 224, 224), but got "
+            f"{shown(shape)}; pass `inputs.shape`"
+        )
 
 
 def _rows_and_columns(shape: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Row and column of every pixel; together they broadcast to ``(1, ..., 1, height, width)``."""
+    _validate_shape(shape)
     if len(shape) < 3:
         raise ValueError(
             "Expected `shape` to be that of an input, examples first and height and width last, "
-            f"but got {tuple(shape)}"
+            f"but got {tuple(shape)}; of signals, `halves` divides any dimension"
         )
     height, width = shape[-2:]
     return torch.arange(height).reshape([1] * (len(shape) - 2) + [height, 1]), torch.arange(width)
@@ -179,7 +196,15 @@ def _rows_and_columns(shape: Sequence[int]) -> tuple[Tensor, Tensor]:
 def _offsets(shape: Sequence[int], center: tuple[float, float] | None) -> tuple[Tensor, Tensor]:
     """Distances of every pixel from a point, down and to the right."""
     rows, columns = _rows_and_columns(shape)
-    row, column = ((n - 1) / 2 for n in shape[-2:]) if center is None else center
+    if center is None:
+        center = (shape[-2] - 1) / 2, (shape[-1] - 1) / 2
+    point = finite_floats(center, "center", "give its row and column")
+    if len(point) != 2:
+        raise ValueError(
+            f"Expected `center` to be a row and a column, but got {shown(center)}; the default is "
+            "the middle"
+        )
+    row, column = point
     return rows.double() - row, columns.double() - column
 
 
@@ -194,6 +219,6 @@ def _with_all_parts(mask: Tensor, n_parts: int, arguments: str) -> Tensor:
         height, width = mask.shape[-2:]
         raise ValueError(
             f"Expected every part to have a pixel, but with {arguments} in {height} x {width} "
-            f"pixels part {min(missing)} has none"
+            f"pixels part {min(missing)} has none; signals are divided by `tiles` with 1 row"
         )
     return mask

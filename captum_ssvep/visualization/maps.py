@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import example_index
+from .._checks import example_index, image_batch, position
+from ..attr.interop import layer_maps
 from ..design import ComponentSelection
-from ..model.channels import Layout, channel_maps
+from ..model.channels import Layout
 from ..spectrum import statistics
 from ..spectrum.tagged import TaggedSpectrum
-from ..stimulus.frames import Stimulus
-from .style import BORDER_GRAY, component_colors, simplest_components
+from ..stimulus.frames import Stimulus, normalization
+from .style import BORDER_GRAY, component_colors, one_spectrum, simplest_components
 
 
 def to_map(
@@ -54,6 +55,7 @@ def to_map(
     Raises:
         ValueError: If the layout or the image is missing, the layer has no map, or no value is
             nonzero (in decibels: above 1), since Captum cannot draw an empty map.
+        TypeError: If the result is not a tensor, or an index not an integer.
 
     Examples::
 
@@ -61,15 +63,19 @@ def to_map(
         >>> to_map(torch.rand(1, 197, 768), (224, 224), layout="tokens").shape
         (224, 224, 1)
     """
-    row = example_index(example, len(result))
-    maps = channel_maps(result, layout, size)[row].float()
-    combined = maps[channel] if channel is not None else statistics.reduce(maps, reduction)
+    all_maps = layer_maps(result, layout, size)
+    maps = all_maps[example_index(example, len(all_maps))].float()
+    if channel is None:
+        combined = statistics.reduce(maps, reduction)
+    else:
+        combined = maps[position(channel, len(maps), "channel")]
     if decibels:
         combined = statistics.decibels(combined.clamp(min=1))
     if not combined.any():
         raise ValueError(
             "Expected `result` to hold values above "
-            f"{'1, which is 0 dB' if decibels else 'zero'}, but got none: there is nothing to draw"
+            f"{'1, which is 0 dB, for `decibels`' if decibels else 'zero'}, but got none: there is "
+            "nothing to draw"
         )
     enlarged = F.interpolate(combined[None, None], size, mode="bilinear", align_corners=False)
     array: NDArray[np.float32] = enlarged[0, 0, :, :, None].detach().cpu().numpy()
@@ -85,15 +91,29 @@ def to_pixels(
         images (Tensor): Shape ``(n, channels, height, width)``.
         mean, std (sequence of float, optional): Normalization to undo. Default: none
 
+    Raises:
+        TypeError, ValueError: If the images or the normalization are of another kind.
+
     Examples::
 
         >>> import torch
         >>> to_pixels(torch.zeros(2, 3, 4, 5)).shape
         (2, 4, 5, 3)
     """
-    if mean is not None and std is not None:
-        images = images * images.new_tensor(std).reshape(-1, 1, 1)
-        images = images + images.new_tensor(mean).reshape(-1, 1, 1)
+    n_channels = image_batch(images, "images").shape[1]
+    if not images.is_floating_point() or n_channels not in (1, 3):
+        raise ValueError(
+            "Expected `images` of a floating dtype with 1 or 3 channels, but got "
+            f"{n_channels} of {images.dtype}; values in [0, 1] are pixels"
+        )
+    if mean is not None or std is not None:
+        means, stds = normalization(mean, std)
+        if len(means) not in (1, n_channels):
+            raise ValueError(
+                f"Expected `mean` and `std` for {n_channels} channels, but got {len(means)}"
+            )
+        images = images * images.new_tensor(stds).reshape(-1, 1, 1)
+        images = images + images.new_tensor(means).reshape(-1, 1, 1)
     pixels: NDArray[np.float32] = images.detach().float().clamp(0, 1).cpu().numpy()
     return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
@@ -126,17 +146,21 @@ def plot_maps(
 
     Raises:
         ValueError: If the layer has no map, or it is unknown where its channels lie.
+        TypeError: If an argument is of the wrong type.
     """
-    row, size = example_index(example, len(inputs)), (inputs.shape[-2], inputs.shape[-1])
-    design, of_image = spectrum.design, spectrum[row]
-    shown = spectrum.select(components or simplest_components(spectrum.components))
+    design = one_spectrum(spectrum).design
+    if components is None:
+        components = simplest_components(spectrum.components)
+    shown = spectrum.select(components)
+    row = example_index(example, len(image_batch(inputs, "inputs")))
+    size, of_image = (inputs.shape[2], inputs.shape[3]), spectrum[row]
+    (mask,) = Stimulus.build(inputs, design, feature_mask, None).masks
     picture = to_pixels(inputs[row : row + 1], mean, std)[0]
     if picture.ndim == 2:
         picture = np.repeat(picture[:, :, None], 3, axis=2)
     figure, axes = plt.subplots(
         1, len(shown) + 1, figsize=(3 * len(shown) + 3, 3.7), layout="constrained"
     )
-    (mask,) = Stimulus.build(inputs, design, feature_mask, None).masks
     _draw_parts(axes[0], picture, mask.expand(inputs.shape)[row, 0].cpu().numpy())
     tags = ", ".join(f"part {part} (f{part + 1})" for part in range(design.n_parts))
     if feature_mask is None and design.n_parts == 2:

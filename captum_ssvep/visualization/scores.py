@@ -10,10 +10,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
+from .._checks import instance, number, tensor
 from ..design import ComponentSelection
 from ..design.components import COMPONENT_GROUPS, in_group
-from ..scores.result import NeuronScores
+from ..scores.batches import described
+from ..scores.result import NeuronScores, neuron_scores
 from ..scores.significance import Test
 from ..spectrum.statistics import STATISTICS
 from .maps import to_pixels
@@ -63,6 +66,7 @@ def plot_filters(
     Raises:
         ValueError: If the layer or a component was not scored, or neurons have several indices.
     """
+    neuron_scores(scores)
     shown = simplest_components(scores.components) if components is None else components
     rows = scores.rows(shown)
     heights = scores.by_component[scores.known_layer(layer)][rows].numpy()
@@ -73,8 +77,11 @@ def plot_filters(
         )
     chosen = tuple(scores.components[row] for row in rows)
     n_filters = heights.shape[1]
+    line = None if threshold is None else number(threshold, "threshold")
+    highest = (
+        CUT_QUARTILES * float(np.quantile(heights, 0.75)) if cut is None else number(cut, "cut")
+    )
     figure, ax = figure_and_axes(ax, min(16, 3 + 0.3 * n_filters), 3.8)
-    highest = CUT_QUARTILES * float(np.quantile(heights, 0.75)) if cut is None else cut
     colors, names = component_colors(chosen), [*map(scores.design.title, chosen)]
     places = _grouped_bars(ax, heights, colors, names)
     title = f"{layer}, mean over {scores.n_images} images"
@@ -86,8 +93,8 @@ def plot_filters(
         ax.set_ylim(top=highest)
         title += f" (triangles: beyond, up to {heights.max():.3g})"
     ax.set_title(title, pad=12)
-    if threshold is not None:
-        ax.axhline(threshold, color=GUIDE_GRAY, linestyle="--", linewidth=1, label=f"{threshold:g}")
+    if line is not None:
+        ax.axhline(line, color=GUIDE_GRAY, linestyle="--", linewidth=1, label=f"{line:g}")
     step = max(1, n_filters // 16)
     ax.set_xticks(range(0, n_filters, step))
     ax.set(xlabel="Filter", ylabel=STATISTICS[scores.statistic].axis_label)
@@ -117,26 +124,29 @@ def plot_important(
     Returns:
         tuple: The figure and its axes. Gray bars show all filters of a layer.
     """
-    layers = scores.layers
+    layers = neuron_scores(scores).layers
     if groups is None:
         groups = [
             group
             for group in COMPONENT_GROUPS
             if group != "all" and any(in_group(c, group) for c in scores.components)
         ]
+    instance(groups, (list, tuple), "groups", "a list of groups, as ['harmonics', [(1, 1)]]")
+    if not groups:
+        raise ValueError("Expected `groups` to hold at least one group, but got none")
+    counts = [[*scores.count_important(threshold, alpha, g, test).values()] for g in groups]
     figure, ax = figure_and_axes(ax, min(16, 4 + 0.42 * len(layers)), 4)
     totals = [scores.mean[layer].numel() for layer in layers]
     ax.bar(range(len(layers)), totals, 0.9, color=ALL_GRAY, label="all")
-    counts = [[*scores.count_important(threshold, alpha, g, test).values()] for g in groups]
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(groups)))
     names = [g if isinstance(g, str) else ", ".join(map(scores.design.label, g)) for g in groups]
     _grouped_bars(ax, np.array(counts), colors, names)
     ax.set_xticks(range(len(layers)), layers, rotation=60, ha="right", rotation_mode="anchor")
     criteria = []
     if threshold is not None:
-        criteria.append(f"{STATISTICS[scores.statistic].axis_label} > {threshold:g}")
+        criteria.append(f"{STATISTICS[scores.statistic].axis_label} > {float(threshold):g}")
     if alpha is not None or threshold is None:
-        criteria.append(f"false discovery rate {0.05 if alpha is None else alpha:g}")
+        criteria.append(f"false discovery rate {0.05 if alpha is None else float(alpha):g}")
     ax.set_ylabel("Important neurons")
     ax.set_title(f"{', '.join(criteria)}; {scores.n_images} images", wrap=True)
     legend_beside(ax)
@@ -156,7 +166,7 @@ def plot_components(scores: NeuronScores, *, ax: Axes | None = None) -> tuple[Fi
     Raises:
         ValueError: If the statistic can be negative.
     """
-    if STATISTICS[scores.statistic].signed:
+    if STATISTICS[neuron_scores(scores).statistic].signed:
         raise ValueError(
             "Expected scores by a statistic that is not negative, but got "
             f"{scores.statistic!r}; use 'amplitude' or 'snr'"
@@ -201,25 +211,42 @@ def plot_top_images(
         tuple: The figure and its axes: one per image, with the score above.
 
     Raises:
-        ValueError: If the layer was not scored, or its neurons have more or fewer indices.
+        ValueError: If the layer was not scored, its neurons have more or fewer indices, or it is
+            unknown which images drive them.
+        TypeError: If the images have no indices.
     """
-    tally = scores.overall[scores.known_layer(layer)]
-    index = neuron_index(neuron, tally.top_images.shape[1:])
-    chosen, values = (
-        tensor.movedim(0, -1)[index].tolist() for tensor in (tally.top_images, tally.top_scores)
-    )
+    top_images = neuron_scores(scores).top_images[scores.known_layer(layer)]
+    if not hasattr(images, "__getitem__") or isinstance(images, (type, IterableDataset)):
+        raise TypeError(
+            "Expected `images` to be the Dataset or Tensor that was scored, but got "
+            f"{type(images).__name__}; of a DataLoader pass its `dataset`"
+        )
+    index = neuron_index(neuron, top_images.shape[1:])
+    top_scores = scores.overall[layer].top_scores
+    chosen, values = (t.movedim(0, -1)[index].tolist() for t in (top_images, top_scores))
+    pictures = [to_pixels(_image(images, place)[None], mean, std)[0] for place in chosen]
     figure, grid = plt.subplots(
         1, len(chosen), figsize=(1.3 * len(chosen) + 0.3, 2.0), squeeze=False, layout="constrained"
     )
-    for axis, place, value in zip(grid[0], chosen, values, strict=True):
-        item = images[place]
-        image: Tensor = item[0] if isinstance(item, (tuple, list)) else item
-        axis.imshow(to_pixels(image[None], mean, std)[0], cmap="gray", vmin=0, vmax=1)
+    for axis, picture, place, value in zip(grid[0], pictures, chosen, values, strict=True):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{value:.3g}", fontsize=10)
         axis.set_xlabel(f"image {place}", fontsize=9)
         axis.set(xticks=[], yticks=[])
     figure.suptitle(f"Filter {neuron} of {layer}: {STATISTICS[scores.statistic].axis_label}")
     return figure, grid[0]
+
+
+def _image(images: Any, place: int) -> Tensor:
+    """An image of the data that were scored."""
+    try:
+        item = images[place]
+    except (IndexError, KeyError) as error:
+        raise ValueError(
+            f"Expected `images` to be the data that were scored, but got {described(images)} "
+            f"without an image {place}"
+        ) from error
+    return tensor(item[0] if isinstance(item, (tuple, list)) else item, "images")
 
 
 def _grouped_bars(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .._checks import example_index
+from .._checks import example_index, integer, shown
 from ..design import Component, Design
 from ..spectrum.plan import neighbors_of
 from ..spectrum.statistics import STATISTICS, Statistic
@@ -22,6 +22,7 @@ from .style import (
     legend_beside,
     neuron_index,
     neuron_title,
+    one_spectrum,
     part_name,
 )
 
@@ -52,7 +53,7 @@ def plot_spectrum(
     Returns:
         tuple: The figure and its axes.
     """
-    index = _index(spectrum, neuron, example)
+    index, n_labels = _index(spectrum, neuron, example), integer(n_labels, "n_labels", at_least=0)
     design, components = spectrum.design, spectrum.components
     heights = [float(spectrum.reduce([c], statistic, "sum")[index]) for c in components]
     places, names = _places(spectrum), [design.label(component) for component in components]
@@ -109,12 +110,12 @@ def plot_neighbors(
     Raises:
         ValueError: If the spectrum has no neighbors.
     """
-    design = spectrum.design
+    design = one_spectrum(spectrum).design
     (wanted,) = design.components([component])
     place = design.line_frequency(design.line(wanted))
     if not spectrum.n_neighbors or design.sampling_rate is None or place is None:
         raise ValueError(
-            "Expected a spectrum with neighboring bins, but got one without; compute it with "
+            "Expected a `spectrum` with neighboring bins, but got one without; compute it with "
             "noise_std above 0, or from a series"
         )
     index = _index(spectrum, neuron, example)
@@ -171,7 +172,7 @@ def plot_contrast_response(
         ax.legend(frameon=False)
         return figure, ax
     if np.size(parts) != 2:
-        raise ValueError(f"Expected `parts` to be two for a surface, but got {parts}")
+        raise ValueError(f"Expected `parts` to be two for a surface, but got {shown(parts)}")
     contrasts, response = spectrum.contrast_response(parts)
     levels, surface = contrasts.cpu(), response.movedim((0, 1), (-2, -1))[index].cpu()
     # Rows of the array are the vertical axis, the contrast of the second part.
@@ -199,6 +200,7 @@ def plot_contrasts(
     Returns:
         tuple: The figure and its axes: the curves, then the surface.
     """
+    _index(spectrum, neuron, example)  # before a figure is made
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     plot_contrast_response(spectrum, neuron, None, example, ax=axes[0])
     plot_contrast_response(spectrum, neuron, parts, example, ax=axes[1])
@@ -209,7 +211,7 @@ def _index(
     spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int | None
 ) -> tuple[int, ...]:
     """The index of an image and a neuron in the tensors of a spectrum."""
-    place = neuron_index(neuron, spectrum.mean.shape[1:])
+    place = neuron_index(neuron, one_spectrum(spectrum).mean.shape[1:])
     return example_index(example, len(spectrum)), *place
 
 

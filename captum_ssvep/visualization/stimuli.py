@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from .._checks import file_path, image_batch, integer
 from .._typing import Baselines, FeatureMask
-from ..design import Design, TaggingDesign
-from ..stimulus.frames import Stimulus
+from ..design import Design
+from ..stimulus.frames import Stimulus, design_or_default
 from .maps import to_pixels
 from .style import MOMENT_GRAY, curve_style, legend_beside
 
@@ -48,14 +49,17 @@ def plot_stimulus(
         tuple: The figure and its axes: one per frame, then the curves.
 
     Raises:
-        ValueError: If the input is not one image.
+        ValueError: If the input is not one image, or there are not that many frames to show.
+        TypeError: If an argument is of the wrong type.
     """
-    design = design or TaggingDesign()
+    design = design_or_default(design)
     shown, pace, unit, axis_label = design.n_frames, 1.0, "frame {:.0f}", "Frame"
     if design.sampling_rate is not None:
         # Two cycles of the slowest tag show how the curves differ without crowding them.
         shown = min(shown, 2 * math.ceil(design.sampling_rate / min(design.frequencies)))
         pace, unit, axis_label = 1000 / design.sampling_rate, "{:.0f} ms", "Time (ms)"
+    if integer(n_shown, "n_shown") > shown:
+        raise ValueError(f"Expected `n_shown` to be at most {shown} frames, but got {n_shown}")
     moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
     pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
     rows: list[list[Any]] = [[*range(n_shown)], ["curves"] * n_shown]
@@ -101,27 +105,34 @@ def save_stimulus_gif(
         Path: The file written.
 
     Raises:
-        ValueError: If the input is not one image, or the design is not in time.
+        ValueError: If the input is not one image, the design is not in time, or the path is not
+            that of a GIF in a folder that exists.
+        TypeError: If an argument is of the wrong type.
     """
-    design = design or TaggingDesign()
+    design = design_or_default(design)
     if design.sampling_rate is None:
         raise ValueError(
-            f"Expected a design in time to make a film of, but got a {design}, whose frames have "
+            f"Expected a `design` in time to make a film of, but got a {design}, whose frames have "
             "no order; draw them with `plot_stimulus`"
+        )
+    path, size = file_path(path), integer(size, "size")
+    if path.suffix.lower() != ".gif" or not path.parent.is_dir():
+        raise ValueError(
+            f"Expected `path` to end in .gif and to lie in a folder that exists, but got {path}; "
+            "`path.parent.mkdir()` makes the folder"
         )
     slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
     step = max(1, round(design.sampling_rate / slowing / GIF_FRAMES_PER_SECOND))
     moments = np.arange(0, design.period, step)[:GIF_MOST_FRAMES]
     frames = _frames(inputs, design, feature_mask, baselines, moments)
-    height, width = frames.shape[-2:]
+    columns = max(1, size * frames.shape[-1] // frames.shape[-2])
     pixels = (255 * to_pixels(frames, mean, std)).round().astype(np.uint8)
     images = [
-        Image.fromarray(frame).resize((size * width // height, size), Image.Resampling.NEAREST)
-        for frame in pixels
+        Image.fromarray(frame).resize((columns, size), Image.Resampling.NEAREST) for frame in pixels
     ]
     duration = 10 * math.ceil(100 * slowing * step / design.sampling_rate)  # GIF counts in 10 ms
     images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
-    return Path(path)
+    return path
 
 
 def _frames(
@@ -132,11 +143,10 @@ def _frames(
     moments: NDArray[np.int64],
 ) -> Tensor:
     """Frames of one image at some moments, shape ``(len(moments), channels, height, width)``."""
-    if not isinstance(inputs, Tensor) or inputs.dim() != 4 or len(inputs) != 1:
-        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+    if len(image_batch(inputs, "inputs")) != 1:
         raise ValueError(
             "Expected `inputs` to be one image of shape (1, channels, height, width), but got "
-            f"{shape}; pass `inputs[:1]`"
+            f"{tuple(inputs.shape)}; pass `inputs[:1]`"
         )
     stimulus = Stimulus.build(inputs, design, feature_mask, baselines)
     return stimulus.frames(design.contrasts[moments])[0]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from .._checks import instance, position, shown
 from ..design import Component, Design
 from ..spectrum.tagged import TaggedSpectrum
 
@@ -22,10 +23,25 @@ GUIDE_GRAY, BORDER_GRAY, NOISE_GRAY, MOMENT_GRAY, ALL_GRAY = "0.3", "0.5", "0.65
 
 
 def figure_and_axes(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """The given axes and their figure; new ones of some size in inches if none are given."""
+    """The given axes and their figure; new ones of some size in inches if none are given.
+
+    Raises:
+        TypeError: If ``ax`` is something else.
+    """
     if ax is None:
         return plt.subplots(figsize=(width, height), layout="constrained")
+    instance(ax, Axes, "ax", "the axes to draw on; `figure, ax = plt.subplots()` makes some")
     return ax.get_figure(), ax  # type: ignore[return-value]  # not a subfigure
+
+
+def one_spectrum(spectrum: Any) -> TaggedSpectrum:
+    """The spectrum, if it is one.
+
+    Raises:
+        TypeError: If it is something else, such as the list of the spectra of several layers.
+    """
+    expected = "the spectrum of one layer; of a list of layers pick one, as in `spectrum[0]`"
+    return instance(spectrum, TaggedSpectrum, "spectrum", expected)
 
 
 def legend_beside(ax: Axes, n_columns: int = 1) -> None:
@@ -95,15 +111,18 @@ def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int
     """The index of a neuron, one integer per dimension of the neurons' shape.
 
     Raises:
-        ValueError: If it has more or fewer indices than the shape has dimensions.
+        ValueError: If it has more or fewer indices than the shape has dimensions, or one is out of
+            range.
+        TypeError: If an index is not an integer.
     """
-    index = tuple(neuron) if isinstance(neuron, Sequence) else (neuron,)
+    alone = isinstance(neuron, str) or not isinstance(neuron, Sequence)
+    index = (neuron,) if alone else tuple(neuron)  # type: ignore[arg-type]  # a sequence
     if len(index) != len(shape):
         raise ValueError(
             "Expected `neuron` to have an index for each dimension of the neurons, "
-            f"{tuple(shape)}, but got {neuron}; with pooling='channel' the channel is enough"
+            f"{tuple(shape)}, but got {shown(neuron)}; with pooling='channel' the channel is enough"
         )
-    return index
+    return tuple(position(i, size, "neuron") for i, size in zip(index, shape, strict=True))
 
 
 def neuron_title(spectrum: TaggedSpectrum, index: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import normalize
 
-from captum_ssvep import TaggingDesign, black, tagged_sequence, tiles
+from captum_ssvep import TaggingDesign, black, halves, tagged_sequence, tiles
 from captum_ssvep.stimulus.frames import FrameNoise, Stimulus
 
 DESIGN = TaggingDesign()
@@ -113,3 +113,61 @@ def test_building_a_stimulus_leaves_the_inputs_alone():
 def test_phases_shift_the_contrast():
     shifted = TaggingDesign(phases=(math.pi / 2, 0.0))
     assert shifted.contrasts[0].tolist() == pytest.approx([1.0, 0.75])
+
+
+WIDE = torch.rand(2, 3, 4, 6)
+REFUSALS = {
+    "swapped mask": (
+        dict(feature_mask=torch.arange(4).expand(1, 1, 6, 4) // 2),
+        ValueError,
+        r"\(2, 3, 4, 6\).*got shape \(1, 1, 6, 4\); the last two dimensions are swapped",
+    ),
+    "smaller mask": (
+        dict(feature_mask=torch.arange(3).expand(1, 1, 2, 3)),
+        ValueError,
+        "needs the size of the input, or 1, in each dimension",
+    ),
+    "list as mask": (dict(feature_mask=[0, 1]), TypeError, "`feature_mask` .* got list"),
+    "one baseline per channel": (
+        dict(baselines=torch.zeros(3)),
+        ValueError,
+        r"take shape \(channels, 1, 1\)",
+    ),
+    "mask as baseline": (dict(baselines=halves(WIDE.shape)), TypeError, "floating dtype.*int64"),
+    "true as baseline": (dict(baselines=WIDE > 0.5), TypeError, "floating dtype.*bool"),
+    "list of images": (dict(inputs=list(WIDE)), TypeError, "tuple of tensors, but got list"),
+    "class of a design": (dict(design=TaggingDesign), TypeError, "`design` to be a design, as"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_makes_no_stimulus_is_refused(name):
+    arguments, error, words = REFUSALS[name]
+    with pytest.raises(error, match=words):
+        tagged_sequence(**{"inputs": WIDE, **arguments})
+
+
+def test_a_picture_without_its_batch_gives_a_warning():
+    with pytest.warns(UserWarning, match=r"\(3, 8, 8\) are shown as 3 examples.*`inputs\[None\]`"):
+        tagged_sequence(torch.rand(3, 8, 8))
+    tagged_sequence(torch.rand(2, 8, 8))
+    tagged_sequence(torch.rand(3, 4, 8))
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "error", "words"),
+    [
+        (
+            0.5,
+            (0.5,),
+            TypeError,
+            "`mean` to hold numbers, but got 0.5; give one",
+        ),
+        ((0.5,), None, TypeError, "`std` to hold numbers, but got None"),
+        ((0.5,) * 3, (0.5,), ValueError, "`mean` and `std` to be one number per channel"),
+        ((0.5,), (0.0,), ValueError, "each `std` above 0"),
+    ],
+)
+def test_black_needs_the_whole_normalization(mean, std, error, words):
+    with pytest.raises(error, match=words):
+        black(mean, std)

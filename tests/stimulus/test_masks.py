@@ -160,6 +160,35 @@ REFUSALS = {
     "no row": (lambda: tiles(SHAPE, 0, 2), ValueError, "`rows` to be at least 1, but got 0"),
     "halves of the batch": (lambda: halves((4, 6), dim=0), ValueError, "dimension 0 of shape"),
     "halves of one pixel": (lambda: halves((4, 1)), ValueError, "dimension -1 of shape"),
+    "halves of a number": (lambda: halves(5), TypeError, "got 5; pass `inputs.shape`"),
+    "disc in a tensor": (
+        lambda: disc(torch.zeros(SHAPE), 2),
+        TypeError,
+        r"got Tensor of shape \(1, 3, 6, 6\); pass `inputs.shape`",
+    ),
+    "disc around a number": (
+        lambda: disc(SHAPE, 2, center=3),
+        TypeError,
+        "`center` to hold numbers, but got 3; give its row and column",
+    ),
+    "disc around three": (
+        lambda: disc(SHAPE, 2, center=(1, 2, 3)),
+        ValueError,
+        "`center` to be a row and a column",
+    ),
+    "endless disc": (lambda: disc(SHAPE, math.inf), ValueError, "`radius` to be finite"),
+    "radii as two arguments": (
+        lambda: ring(SHAPE, 1, 3),
+        TypeError,
+        r"`radii` to hold numbers, but got 1; one ring is \(10, 20\)",
+    ),
+    "sectors of a signal": (
+        lambda: sectors((1, 1, 8), 4),
+        ValueError,
+        "signals are divided by `tiles` with 1 row",
+    ),
+    "rows of a signal": (lambda: tiles((1, 1, 8), 2, 2), ValueError, "signals .* take 1 row"),
+    "text as tiles": (lambda: tiles(SHAPE, "2", "2"), TypeError, "`rows` to be an integer"),
 }
 
 

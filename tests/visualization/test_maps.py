@@ -73,11 +73,34 @@ def test_maps_keep_their_place():
         (torch.ones(1, 8, 4, 4), None, "`layout` to say where the channels are"),
         (torch.ones(1, 8, 4, 4), "rows", "`layout` to be one of channels_first, channels_last"),
         (torch.ones(2, 8, 4, 4), "channels_first", "`example` to say which of the 2 images"),
+        (torch.ones(8, 4, 4), "channels_first", r"make a batch: `result\[None\]`"),
+        (torch.full((1, 8, 4, 4), torch.nan), "channels_first", "`result` to be finite"),
     ],
 )
 def test_maps_that_cannot_be_are_refused(result, layout, words):
     with pytest.raises(ValueError, match=words):
         to_map(result, (16, 16), layout=layout)
+
+
+def test_maps_are_of_one_layer():
+    spectrum = spectrum_of(torch.rand(1, 3, 8, 8))
+    for result, name in ((spectrum, "TaggedSpectrum"), ([torch.ones(1, 8, 4, 4)], "list")):
+        with pytest.raises(TypeError, match=f"the tensor of one layer, but got {name}; of a list"):
+            to_map(result, (8, 8), layout="channels_first")
+
+
+@pytest.mark.parametrize("options", [dict(mean=(0.5,)), dict(std=(0.5,)), dict(mean=(0, 0), std=1)])
+def test_a_normalization_is_given_as_a_whole(options):
+    with pytest.raises(TypeError, match=r"to hold numbers, but got .*; give one number"):
+        to_pixels(torch.rand(1, 3, 4, 4), **options)
+    with pytest.raises(ValueError, match="`mean` and `std` for 3 channels, but got 2"):
+        to_pixels(torch.rand(1, 3, 4, 4), (0, 0), (1, 1))
+
+
+def test_what_is_no_picture_is_not_drawn():
+    for images in (torch.ones(1, 3, 4, 4, dtype=torch.uint8), torch.rand(1, 5, 4, 4)):
+        with pytest.raises(ValueError, match="`images` of a floating dtype with 1 or 3 channels"):
+            to_pixels(images)
 
 
 def test_a_map_of_what_carries_gradients():

@@ -145,7 +145,7 @@ def test_a_line_among_its_neighbors(tagging, images):
 
 
 def test_what_cannot_be_drawn_is_refused(scores, tagging, images):
-    with pytest.raises(ValueError, match=r"layer among \['0', '1', '3'\], but got '2'"):
+    with pytest.raises(ValueError, match="`layer` to be one of 0, 1, 3, but got '2'"):
         plot_filters(scores, "2")
     neurons = score_neurons(tagging, TensorDataset(images), pooling="neuron", show_progress=False)
     with pytest.raises(ValueError, match="score with pooling='channel'"):

@@ -7,7 +7,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from captum_ssvep import ChebyshevGrid, TaggedSpectrum, TaggingDesign
-from captum_ssvep.visualization import plot_contrast_response, plot_spectrum
+from captum_ssvep.visualization import plot_contrast_response, plot_contrasts, plot_spectrum
 
 matplotlib.use("Agg")
 
@@ -95,6 +95,32 @@ def test_a_neuron_with_the_wrong_number_of_indices_is_refused(plot, neuron):
     spectrum = TaggedSpectrum.from_series(series, TaggingDesign())
     with pytest.raises(ValueError, match=r"each dimension of the neurons, \(2, 3, 4\)"):
         plot(spectrum, neuron)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "error", "words"),
+    [
+        (2, ValueError, "`neuron` to be between 0 and 1, but got 2"),
+        (-3, ValueError, "but got -3"),
+        (0.0, TypeError, "`neuron` to be an integer, but got 0.0"),
+        ("0", TypeError, "`neuron` to be an integer, but got '0'"),
+        (None, TypeError, "`neuron` to be an integer, but got None"),
+    ],
+)
+@pytest.mark.parametrize("plot", [plot_spectrum, plot_contrasts])
+def test_a_neuron_that_is_not_there_is_refused(plot, neuron, error, words):
+    spectrum = TaggedSpectrum.from_series(torch.rand(240, 1, 2), TaggingDesign())
+    with pytest.raises(error, match=words):
+        plot(spectrum, neuron)
+    assert not plt.get_fignums()
+
+
+def test_pictures_are_of_one_spectrum_on_axes():
+    spectrum = TaggedSpectrum.from_series(torch.rand(240, 1, 2), TaggingDesign())
+    with pytest.raises(TypeError, match=r"spectrum of one layer, but got list.*`spectrum\[0\]`"):
+        plot_spectrum([spectrum, spectrum], 0)
+    with pytest.raises(TypeError, match="`ax` to be the axes to draw on"):
+        plot_spectrum(spectrum, 0, ax=plt)
 
 
 def test_names_of_lines_do_not_cover_each_other():

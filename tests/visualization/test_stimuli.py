@@ -63,6 +63,25 @@ def test_pictures_of_several_images_are_refused():
         plot_stimulus(torch.rand(2, 3, 4, 4))
 
 
+def test_a_picture_without_its_batch_gets_one():
+    image = torch.rand(3, 4, 4)
+    for call in (plot_stimulus, lambda image: save_stimulus_gif("film.gif", image)):
+        with pytest.raises(ValueError, match=r"got \(3, 4, 4\); make a batch: `inputs\[None\]`"):
+            call(image)
+
+
+def test_films_are_gifs_in_a_folder(tmp_path):
+    for name in ("film.png", "missing/film.gif"):
+        with pytest.raises(ValueError, match=r"`path` to end in \.gif and to lie in a folder"):
+            save_stimulus_gif(tmp_path / name, torch.rand(1, 3, 8, 8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_more_moments_than_frames():
+    with pytest.raises(ValueError, match="`n_shown` to be at most 40 frames, but got 41"):
+        plot_stimulus(torch.rand(1, 3, 8, 8), n_shown=41)
+
+
 def test_four_parts_are_drawn():
     image = torch.rand(1, 3, 8, 8)
     design = choose_design(4, max_order=2)
@@ -71,7 +90,7 @@ def test_four_parts_are_drawn():
 
 
 def test_a_grid_makes_no_film(tmp_path):
-    with pytest.raises(ValueError, match="design in time to make a film of, but got a 5 x 5 grid"):
+    with pytest.raises(ValueError, match=r"`design` in time .* but got a 5 x 5 grid"):
         save_stimulus_gif(tmp_path / "film.gif", torch.rand(1, 3, 8, 8), ChebyshevGrid())
     assert not list(tmp_path.iterdir())
 
