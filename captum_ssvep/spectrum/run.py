@@ -174,11 +174,6 @@ def stream_spectra(
     layers = [_LayerSums(plan, source, index, pooling) for index in range(n_layers)]
     repeats = repetition is not None and repetition.is_due(len(plan.contrasts))
 
-    def receive(
-        part: Pass, n_examples: int, index: int, tensors: tuple[Tensor | None, ...]
-    ) -> None:
-        layers[index].add(part, n_examples, tensors)
-
     n_rows = stimulus.n_examples * len(plan.contrasts)
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, size.examples):
@@ -276,11 +271,11 @@ class _TensorSums:
 
     plan: SpectrumPlan
     channel_dim: int | None
-    # Of the current block of examples.
-    first: Tensor
-    # For each block: its sums, and how far the two answers of each example differ.
+    # For each block of examples: its sums, and how far the two answers of each example differ.
     blocks: list[FourierSums] = field(default_factory=list)
     differences: list[Tensor] = field(default_factory=list)
+    # What was answered to the first frame of the current block.
+    first: Tensor = field(init=False)
 
     def add(self, part: Pass, frames: Tensor, eps: float) -> None:
         """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
@@ -320,7 +315,7 @@ class _LayerSums:
         """Take in what the layer returned in a pass."""
         if self.tensors is None:
             self.tensors = {
-                place: _TensorSums(self.plan, self._channel_dim(tensor.shape), tensor)
+                place: _TensorSums(self.plan, self._channel_dim(tensor.shape))
                 for place, tensor in enumerate(tensors)
                 if tensor is not None
             }
