@@ -13,9 +13,10 @@ from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
 from ..design import ComponentSelection, Design
 from ..model.arguments import format_forward_args, repeat_forward_args
 from ..model.recorder import LayerRecorder, Receiver
+from ..spectrum.passes import PassSize, frames_that_fit
 from ..spectrum.plan import SpectrumPlan, validate_statistic
 from ..spectrum.repetition import Repetition
-from ..spectrum.run import PassSize, Pooling, Source, frames_that_fit, stream_spectra
+from ..spectrum.run import Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus

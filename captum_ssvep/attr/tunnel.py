@@ -1,6 +1,9 @@
 """Frequency tagging around any Captum method: the spectrum of attributions."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,9 +20,10 @@ from ..model.layers import model_of
 from ..model.outputs import ComputingPrecision, floating_tensors, validate_rows
 from ..model.recorder import Receiver, Recording
 from ..model.untouched import initialize_lazy, undisturbed
+from ..spectrum.passes import PassSize
 from ..spectrum.plan import SpectrumPlan, validate_statistic
 from ..spectrum.repetition import Repetition
-from ..spectrum.run import PassSize, Pooling, Source, stream_spectra
+from ..spectrum.run import Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus
@@ -172,52 +176,18 @@ class FrequencyTunnel(Attribution):
         )
         stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
-        recording = Recording(*layers_read(method), ChannelDims(channel_dim))
-        precision = ComputingPrecision()
-        # The type of the method's result, then those of its items.
-        kinds: list[type] = []
-
-        def run(frames: tuple[Tensor, ...], n_frames: int) -> Any:
-            if isinstance(method, GradientAttribution):
-                frames = tuple(frame.requires_grad_() for frame in frames)
-            # Without its decorator if it has one, as NoiseTunnel does.
-            attribute = type(method).attribute
-            return getattr(attribute, "__wrapped__", attribute)(
-                method,
-                frames if isinstance(inputs, tuple) else frames[0],
-                **expand_arguments(kwargs, stimulus.inputs, n_frames),
-            )
-
-        def record(
-            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
-        ) -> None:
-            if kinds:
-                result = run(frames, n_frames)
-            else:
-                with trace.draws:
-                    result = run(frames, n_frames)
-                recording.learn(precision.eps, trace)
-            items = result if isinstance(result, list) else [result]
-            kinds[:] = map(type, (result, *items))
-            for index, item in enumerate(items):
-                tensors = tuple(tensor.detach() for tensor in floating_tensors(item))
-                validate_rows(tensors, len(frames[0]), method.get_name())
-                receive(index, tensors)
-
-        model = model_of(method.forward_func)
-        forward_args = format_forward_args(kwargs.get("additional_forward_args"))
-        initialize_lazy(
-            model, lambda: run_forward(method.forward_func, stimulus.inputs, forward_args)
+        wrapped = _WrappedMethod(
+            method,
+            kwargs,
+            stimulus.inputs,
+            isinstance(inputs, tuple),
+            Recording(*layers_read(method), ChannelDims(channel_dim)),
         )
-        with (
-            undisturbed(model) as trace,
-            watched(recording.dims.see),
-            watched(precision.see),
-        ):
+        with wrapped.listening():
             results = stream_spectra(
                 plan,
                 stimulus,
-                Source(record, "attributions to", recording),
+                Source(wrapped.record, "attributions to", wrapped.recording),
                 PassSize.within(stimulus.n_examples, frames_per_pass, None, "frames_per_pass"),
                 pooling=pooling,
                 noise_std=noise_std,
@@ -225,11 +195,12 @@ class FrequencyTunnel(Attribution):
                 title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
                 repetition=self.repetition,
             )
+        kind, *kinds = wrapped.kinds
         arranged = [
-            spectra if issubclass(kind, tuple) else spectra[0]
-            for kind, spectra in zip(kinds[1:], results, strict=True)
+            spectra if issubclass(item, tuple) else spectra[0]
+            for item, spectra in zip(kinds, results, strict=True)
         ]
-        return arranged if issubclass(kinds[0], list) else arranged[0]
+        return arranged if issubclass(kind, list) else arranged[0]
 
     def _validate_arguments(self, kwargs: dict[str, Any]) -> None:
         if kwargs.get("return_convergence_delta"):
@@ -242,6 +213,69 @@ class FrequencyTunnel(Attribution):
             method = type(self.attribution_method).__name__
             hint = "pass the parts as `tag_mask`, and zero contrast as `tag_baselines`"
             refuse_unknown_arguments(kwargs, [*parameters], f"{method}.attribute", hint)
+
+
+@dataclass
+class _WrappedMethod:
+    """A method of Captum with its arguments, as it attributes to frames.
+
+    Args:
+        method: The method.
+        kwargs: Its arguments.
+        inputs: What is shown, for the size of the batch.
+        takes_tuple: Whether the user gave the inputs as a tuple.
+        recording: The layers to which it attributes.
+    """
+
+    method: Attribution
+    kwargs: dict[str, Any]
+    inputs: tuple[Tensor, ...]
+    takes_tuple: bool
+    recording: Recording
+    # The type of the method's result, then those of its items.
+    kinds: list[type] = field(default_factory=list)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Leave the model as it is, and learn of it while the method runs."""
+        forward_func = self.method.forward_func
+        model, self.precision = model_of(forward_func), ComputingPrecision()
+        forward_args = format_forward_args(self.kwargs.get("additional_forward_args"))
+        initialize_lazy(model, lambda: run_forward(forward_func, self.inputs, forward_args))
+        with (
+            undisturbed(model) as self.trace,
+            watched(self.recording.dims.see),
+            watched(self.precision.see),
+        ):
+            yield
+
+    def record(
+        self, rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+    ) -> None:
+        """Attribute to one pass of frames."""
+        if self.kinds:
+            result = self._attribute(frames, n_frames)
+        else:
+            with self.trace.draws:
+                result = self._attribute(frames, n_frames)
+            self.recording.learn(self.precision.eps, self.trace)
+        items = result if isinstance(result, list) else [result]
+        self.kinds = [*map(type, (result, *items))]
+        for index, item in enumerate(items):
+            tensors = tuple(tensor.detach() for tensor in floating_tensors(item))
+            validate_rows(tensors, len(frames[0]), self.method.get_name())
+            receive(index, tensors)
+
+    def _attribute(self, frames: tuple[Tensor, ...], n_frames: int) -> Any:
+        if isinstance(self.method, GradientAttribution):
+            frames = tuple(frame.requires_grad_() for frame in frames)
+        # Without its decorator if it has one, as NoiseTunnel does.
+        attribute = type(self.method).attribute
+        return getattr(attribute, "__wrapped__", attribute)(
+            self.method,
+            frames if self.takes_tuple else frames[0],
+            **expand_arguments(self.kwargs, self.inputs, n_frames),
+        )
 
 
 def expand_arguments(

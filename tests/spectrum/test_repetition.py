@@ -21,8 +21,8 @@ from captum_ssvep import (
     score_neurons,
     tagged_sequence,
 )
+from captum_ssvep.spectrum.passes import passes_of
 from captum_ssvep.spectrum.plan import SpectrumPlan
-from captum_ssvep.spectrum.run import _passes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -254,7 +254,7 @@ def test_a_model_in_train_mode_has_one_warning():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("fault", [Dropout, StochasticDepth, SoftmaxOverRows, ExpertChoice, Memory])
+@pytest.mark.parametrize("fault", [Dropout, StochasticDepth, FirstServed, Memory])
 def test_faults_are_seen_in_half_precision(fault, dtype):
     model, x = network(fault).to(dtype), X.to(dtype)
     tagging = FrequencyTaggingAttribution(model, "2")
@@ -335,7 +335,7 @@ def test_a_sweep_checks_sparsely_and_warns_once():
 
 @given(st.integers(2, 60), st.integers(1, 70), st.booleans())
 def test_passes_show_every_frame_once_and_the_first_again_in_company(n, most, repeats):
-    first, *others = _passes(n, most, None, repeats)
+    first, *others = passes_of(n, most, None, repeats)
     assert (first.start, first.stop, first.again) == (0, 1, False)
     shown = [frame for part in others for frame in range(part.start, part.stop)]
     assert shown == list(range(1, n))

@@ -12,14 +12,9 @@ from torch import nn
 from captum_ssvep import ChebyshevGrid, TaggedSpectrum, TaggingDesign, tagged_sequence
 from captum_ssvep.model.channels import ChannelDims
 from captum_ssvep.model.recorder import Recording
+from captum_ssvep.spectrum.passes import CPU_BYTES, PassSize, frames_that_fit
 from captum_ssvep.spectrum.plan import SpectrumPlan
-from captum_ssvep.spectrum.run import (
-    CPU_BYTES,
-    PassSize,
-    Source,
-    frames_that_fit,
-    stream_spectra,
-)
+from captum_ssvep.spectrum.run import Source, stream_spectra
 from captum_ssvep.stimulus.frames import Stimulus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
