@@ -29,6 +29,15 @@ class DispatchMode(_DispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
 
 
+def draws(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation of torch draws random numbers; attention does only with dropout."""
+    if torch.Tag.nondeterministic_seeded not in operation.tags:
+        return False
+    names = [argument.name for argument in operation._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return "dropout_p" not in names or bool(given.get("dropout_p", 0.0))
+
+
 # What torch's layers inherit from, and users' own layers too.
 Convolution = nn.modules.conv._ConvNd
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -65,8 +74,10 @@ def plain_name(name: str) -> str:
 
 
 def run_last(module: nn.Module, hook: RemovableHandle) -> None:
-    """Move a forward hook of a module after those that were registered later."""
-    cast(OrderedDict[int, Any], module._forward_hooks).move_to_end(hook.id)
+    """Move a forward hook of a module, if it is still there, after those registered later."""
+    hooks = cast(OrderedDict[int, Any], module._forward_hooks)
+    if hook.id in hooks:
+        hooks.move_to_end(hook.id)
 
 
 def times_written(tensor: Tensor) -> int:
@@ -91,8 +102,8 @@ class _Eager:
 def uncompiled() -> Iterator[None]:
     """Run compiled code as plain Python, because graphs compiled earlier would skip our hooks.
 
-    The stance of the compiler and the filters of warnings are the same for all threads. The first
-    context sets them and the last puts them back.
+    The stance of the compiler is the same for all threads. The first context sets it and the last
+    puts it back.
     """
     if "torch._dynamo" not in sys.modules:
         yield
@@ -100,8 +111,8 @@ def uncompiled() -> Iterator[None]:
     with _Eager.lock:
         if _Eager.n_contexts == 0:
             _Eager.stack.enter_context(torch.compiler.set_stance("force_eager"))
-            _Eager.stack.enter_context(warnings.catch_warnings())
-            # Compiled modules warn that global hooks fire twice, which does not harm ours.
+            # Compiled modules warn that global hooks fire twice, which does not harm ours. The
+            # filter stays: to put all filters back would undo those of other threads.
             warnings.filterwarnings("ignore", message=".*when there are global hooks")
         _Eager.n_contexts += 1
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._compat import DispatchMode
+from .._compat import DispatchMode, draws
 
 
 class RandomDraws(DispatchMode):  # type: ignore[no-untyped-call]
@@ -41,12 +41,11 @@ class RandomDraws(DispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run an operation of torch."""
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        if not draws(func, args, kwargs):
             return func(*args, **kwargs)
         generators = [g for g in _generators(args, kwargs) if g not in self.before]
         states = [generator.get_state() for generator in generators]
         output = func(*args, **kwargs)
-        # Attention is such an operation, but draws nothing without dropout.
         for generator, state in zip(generators, states, strict=True):
             if not torch.equal(state, generator.get_state()):
                 self.before[generator] = state

@@ -134,7 +134,7 @@ class LayerRecorder:
         # The modules that have begun and not returned, and those of them at the last recording.
         self._running: list[nn.Module] = []
         self._around: list[nn.Module] = []
-        self._reported: set[int] = set()
+        self._reported: set[tuple[int, int]] = set()
         self._begin(0, lambda index, tensors: None)
 
     def __enter__(self) -> LayerRecorder:
@@ -268,9 +268,10 @@ class LayerRecorder:
         with_batch = tuple(t if has_rows(t, n_rows) else None for t in tensors)
         if not any(tensor is not None for tensor in with_batch):
             validate_rows(tensors, n_rows, f"layer {name!r}")
-        elif None in with_batch and index not in self._reported:
-            self._reported.add(index)
-            shapes = [tuple(t.shape) for t in tensors if not has_rows(t, n_rows)]
+        places = {(index, place) for place, t in enumerate(with_batch) if t is None}
+        if places - self._reported:
+            shapes = [tuple(tensors[place].shape) for _, place in sorted(places - self._reported)]
+            self._reported |= places
             warn_user(
                 f"Layer {name!r} also gives {', '.join(f'a tensor of shape {s}' for s in shapes)}, "
                 f"without the batch of {n_rows} on dimension 0; it is left out of the result"

@@ -137,7 +137,8 @@ class _Silencer:
         note = layer.register_forward_hook(self.guard(partial(self.note, name, named)))
         yield note
         # After hooks registered later, since the BatchNorm takes their result.
-        yield layer.register_forward_pre_hook(lambda module, args: run_last(module, note))
+        last = self.guard(lambda module, args: run_last(module, note))
+        yield layer.register_forward_pre_hook(last)
 
     def silence(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
@@ -167,8 +168,10 @@ class _Silencer:
         every = torch.arange(output.shape[dim])
         return every[torch.isin(every, named, invert=self.keep)].to(output.device)
 
-    def follow(self, norm: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
-        taken = (*args, *kwargs.values())[0]
+    def follow(self, norm: nn.Module, args: Any, *rest: Any) -> Any:
+        # Without keywords if another thread has removed this hook in the middle of the call.
+        *keywords, output = rest
+        taken = [*args, *(value for given in keywords for value in given.values())][0]
         silent, version = self.given.get(taken, (None, 0))
         # If it was written to, as by a residual added in place, it is another layer's output.
         if silent is None or times_written(taken) != version:

@@ -4,8 +4,10 @@ from collections import deque
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from .._compat import own_buffers
@@ -16,13 +18,14 @@ Undo = Callable[[], None]
 # Buffers are looked at one by one.
 _NOT_STATE = frozenset(vars(nn.Module())) - {"training"} | {"forward"}
 _CONTAINERS = (list, deque, set, dict)
+_SCALARS = (str, bytes, int, float, bool, type(None))
 
 
 def state_of(module: nn.Module) -> Undo:
     """Remember a module's buffers, train flag and plain attributes.
 
-    What tensors, lists, dictionaries and sets hold is remembered too; other objects are not looked
-    into.
+    What tensors, arrays, lists, dictionaries and sets hold is remembered too; other objects are
+    not looked into.
 
     Args:
         module: The module, without its children.
@@ -41,28 +44,34 @@ def state_of(module: nn.Module) -> Undo:
         >>> module.calls, hasattr(module, "memory")
         ([1], False)
     """
+    if isinstance(module, LazyModuleMixin):
+        return lambda: None  # it becomes another kind of module
     buffers = _entries_of(own_buffers(module))
     attributes = _entries_of(vars(module), _NOT_STATE)
 
     def put_back() -> None:
         buffers()
-        attributes()
+        # What became a parameter or a child meanwhile is no attribute any more.
+        parameters = dict(module.named_parameters(recurse=False))
+        attributes({*parameters, *dict(module.named_children())})
 
     return put_back
 
 
-def _entries_of(holder: MutableMapping[str, Any], skipped: Collection[str] = ()) -> Undo:
+def _entries_of(
+    holder: MutableMapping[str, Any], skipped: Collection[str] = ()
+) -> Callable[..., None]:
     """Remember the entries of a dictionary and what they hold."""
     before = {name: value for name, value in holder.items() if name not in skipped}
     seen: set[int] = set()
     steps = [step for value in before.values() for step in _contents_of(value, seen)]
 
-    def put_back() -> None:
+    def put_back(moved: Collection[str] = ()) -> None:
         now = dict(holder.items())  # the buffers of jitted modules are not a plain dictionary
         for name in now.keys() - before.keys() - set(skipped):
             del holder[name]
         for name, value in before.items():
-            if name not in now or now[name] is not value:
+            if name not in moved and (name not in now or now[name] is not value):
                 holder[name] = value
         for step in steps:
             step()
@@ -72,13 +81,18 @@ def _entries_of(holder: MutableMapping[str, Any], skipped: Collection[str] = ())
 
 def _contents_of(value: Any, seen: set[int]) -> list[Undo]:
     """Remember what tensors and containers hold, at any depth."""
-    if id(value) in seen:
+    if isinstance(value, _SCALARS) or id(value) in seen:
         return []
     seen.add(id(value))
     if isinstance(value, Tensor):
         return _values_of(value)
+    if isinstance(value, np.ndarray):
+        before = value.copy()
+        return [lambda: np.copyto(value, before)]
     held = _held_by(value)
-    inside = [step for item in held for step in _contents_of(item, seen)]
+    inside = [
+        step for item in held if not isinstance(item, _SCALARS) for step in _contents_of(item, seen)
+    ]
     if not isinstance(value, _CONTAINERS):
         return inside
     items = dict(value) if isinstance(value, dict) else held

@@ -39,10 +39,9 @@ class Trace:
 def undisturbed(model: nn.Module | None, warn: bool = True) -> Iterator[Trace]:
     """Run a model without leaving a trace in it.
 
-    Buffers, train flags and plain attributes are put back (see `state_of`), those of the model
-    alone; if it is not known, those of all modules that run. Random generators are put back if the
-    network drew from them within ``trace.draws``. Other threads can use this model and others
-    meanwhile.
+    Buffers, train flags and plain attributes are put back (see `state_of`): those of the model, and
+    of all modules that run in this thread. Random generators are put back if the network drew from
+    them within ``trace.draws``. Other threads can use this model and others meanwhile.
 
     Compiled modules run as plain Python, since their graphs do not know our hooks, and transformer
     encoders without their fast path, which skips hooks and drops padding.
@@ -71,8 +70,8 @@ def undisturbed(model: nn.Module | None, warn: bool = True) -> Iterator[Trace]:
         if module in trace.ran or is_replica(module):
             return
         trace.ran.add(module)
-        if trace.parts is None:
-            undo.update((part, state_of(part)) for part in module.modules() if part not in undo)
+        # Also those that the model holds in a plain list, and all if it is not known.
+        undo.update((part, state_of(part)) for part in module.modules() if part not in undo)
 
     undo.update((part, state_of(part)) for part in trace.parts or ())
     with ExitStack() as stack:
@@ -122,4 +121,5 @@ def initialize_lazy(model: nn.Module | None, run: Callable[[], object]) -> None:
         run (callable): Runs it.
     """
     if model is not None and any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-        run()
+        with undisturbed(model, warn=False):
+            run()

@@ -19,15 +19,18 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+# How often a sampler is asked for its order, if that is short.
+MOST_LISTINGS = 20
+
 
 @contextmanager
-def seeded() -> Iterator[None]:
+def seeded(seed: int = 0) -> Iterator[None]:
     """Seed the global random generators of the CPU, and restore their states afterwards."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        random.seed(0)
-        np.random.seed(0)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:
@@ -70,17 +73,24 @@ def _choice(loader: DataLoader[Any]) -> Any:
 
 
 def _listed(choice: Iterable[Any], dataset: Any) -> list[Any] | None:
-    """What a sampler gives, if that is always the same. A copy is asked, to leave it as it is."""
-    try:
-        copied = copy.deepcopy(choice, {id(dataset): dataset})
-    except Exception:  # generators, locks and open files cannot be copied
-        return None
-    with seeded():
-        listing = list(map(_plain, copied))
+    """What a sampler gives, if that is always the same. Copies are asked, to leave it as it is."""
+    listing, n_listings = None, 2
+    for number in range(MOST_LISTINGS):
+        try:
+            copied = copy.deepcopy(choice, {id(dataset): dataset})
+        except Exception:  # generators, locks and open files cannot be copied
+            return None
+        # Some shuffle every time, others once.
+        with seeded(number):
+            listings = [list(map(_plain, copied)) for _ in range(2)]
+        listing = listings[0] if listing is None else listing
+        if any(other != listing for other in listings):
+            return None
         # Few items often come in the same order by chance.
-        n_more = max(1, 20 // max(1, len(listing)))
-        same = all(listing == list(map(_plain, copied)) for _ in range(n_more))
-    return listing if same else None
+        n_listings = max(2, MOST_LISTINGS // max(1, len(listing)))
+        if number + 1 >= n_listings:
+            break
+    return listing
 
 
 def _plain(item: Any) -> Any:

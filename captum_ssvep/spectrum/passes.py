@@ -86,12 +86,17 @@ class Pass:
 
     Args:
         start, stop: The frames.
-        again: Whether the first frame of the record is shown again, after these.
+        again: Whether the first frame of the record is shown again, in the last place but one.
     """
 
     start: int
     stop: int
     again: bool = False
+
+    @property
+    def place(self) -> int:
+        """Where the first frame is shown again."""
+        return max(0, self.n_new - 1)
 
     @property
     def n_new(self) -> int:
@@ -105,7 +110,7 @@ def passes_of(
     """The frames of each pass.
 
     The first frame runs alone: it is the reference of the sums, and the one complete forward pass
-    of a recorder that stops early. To be repeated, it comes again in the last place of the last
+    of a recorder that stops early. To be repeated, it comes again at the end of the last
     pass. Then all others are equally large but for one frame, the larger ones last: it has company
     there, and a state that begins anew when the size of the batch changes lasts until then.
     """
@@ -143,7 +148,11 @@ class ShownFrames:
         if part.start == 0:
             self.first = tuple(tensor.clone() for tensor in frames)
         if part.again:
-            frames = tuple(map(torch.cat, zip(frames, self.first, strict=True)))
+            rows = part.place * self.block.n_examples
+            frames = tuple(
+                torch.cat([tensor[:rows], first, tensor[rows:]])
+                for tensor, first in zip(frames, self.first, strict=True)
+            )
         return frames
 
     def _mixed(self, contrasts: NDArray[np.float64]) -> tuple[Tensor, ...]:

@@ -126,10 +126,10 @@ class SpectrumPlan:
         weights = np.concatenate([weights, shares[None]])
         if self.distinct:
             contrasts, weights = merge_equal_frames(contrasts, weights)
-            # The brightest first: it is the one that is shown again, and in the dark there is
-            # little to compare.
-            brightest = contrasts.sum(axis=1).argmax()
-            order = [brightest, *np.delete(np.arange(len(contrasts)), brightest)]
+            # First the one that is shown again: in the dark there is little to compare, and what
+            # depends on the largest of a batch does not change for the brightest.
+            bright = contrasts.sum(axis=1).argsort(kind="stable")[2 * len(contrasts) // 3]
+            order = [bright, *np.delete(np.arange(len(contrasts)), bright)]
             contrasts, weights = contrasts[order], weights[:, order]
         return contrasts, weights[:-1], weights[-1].real
 

@@ -19,14 +19,16 @@ FEW_FRAMES = 20
 # (`benchmarks/repetition.py`).
 MOST_FLOORS = 1000.0
 MOST_IN_HALF = 0.5
+# The same where single precision multiplies in TF32, as convolutions on CUDA do by default.
+MOST_IN_TF32 = 0.05
 
 
 class Repetition:
     """When to show a frame again, and what to say of the answers.
 
     Tagging rests on two things: equal frames get equal answers, and the rows of a batch do not
-    meet. So the first frame of a record, which is the brightest, is shown again at its end. Each
-    attribution method holds one of these.
+    meet. So the first frame of a record is shown again at its end. Each attribution method holds
+    one of these.
     """
 
     def __init__(self) -> None:
@@ -66,10 +68,11 @@ class Repetition:
             limits: How far they may (see `most_floors`).
             company: What shares the pass in which the frame was repeated.
         """
-        self._checked = True
         found = [n > limit for n, limit in zip(differences, limits, strict=True)]
+        is_clean = not (any(found) or any(recording.drew))
+        self._checked = is_clean and not recording.in_train_mode
         # A model in train mode has a warning of its own.
-        if recording.in_train_mode or not (any(found) or any(recording.drew)):
+        if is_clean or recording.in_train_mode:
             return
         self._warned = True
         worst = max(range(len(found)), key=lambda i: (found[i], recording.drew[i], differences[i]))
@@ -78,7 +81,7 @@ class Repetition:
             f"Equal frames got different answers in {name!r}: they differ by {n_floors:,.0f} times "
             f"the rounding floor, so that the spectrum is not that of the frames alone"
             if found[worst]
-            else f"The network drew random numbers up to {name!r}, and the spectrum may hold them"
+            else f"Random numbers were drawn up to {name!r}, and may change answers to equal frames"
         )
         warn_user(f"{seen}; {_remedy(recording.drew[worst], company)}")
 
@@ -87,8 +90,8 @@ def _remedy(drew: bool, company: Company) -> str:
     """What to do, from what is known of the cause."""
     if drew:
         return (
-            "random numbers were drawn: call `model.eval()`, and write functional dropout with "
-            "`training=self.training`"
+            "random numbers are drawn: call `model.eval()`, write functional dropout with "
+            "`training=self.training`, and wrap methods that draw none"
         )
     memory = (
         "if the network keeps a state between calls, clear it in each forward pass, or show it all "
@@ -111,13 +114,14 @@ def _remedy(drew: bool, company: Company) -> str:
 def most_floors(eps: float, device: torch.device) -> float:
     """By how many rounding floors the answers to equal frames may differ.
 
-    On CUDA, products of single precision are rounded as in half precision, unless told otherwise.
-
     Examples::
 
         >>> cpu, dtypes = torch.device("cpu"), (torch.float32, torch.bfloat16)
         >>> [most_floors(torch.finfo(dtype).eps, cpu) for dtype in dtypes]
         [1000.0, 16.0]
     """
-    finest = torch.finfo(torch.float32 if device.type == "cuda" else torch.float16).eps
-    return MOST_FLOORS if eps < finest else MOST_IN_HALF / (FLOOR_ROUNDINGS * eps)
+    single, half = (torch.finfo(dtype).eps for dtype in (torch.float32, torch.float16))
+    if eps >= half:
+        return MOST_IN_HALF / (FLOOR_ROUNDINGS * eps)
+    in_tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32 and eps >= single
+    return MOST_IN_TF32 / (FLOOR_ROUNDINGS * eps) if in_tf32 else MOST_FLOORS

@@ -103,7 +103,7 @@ def stream_spectra(
     if repeats and repetition:
         differences = [layer.difference() for layer in layers]
         limits = [layer.limit for layer in layers]
-        repetition.judge(source.recording, differences, limits, company_of(part, block.n_examples))
+        repetition.judge(source.recording, differences, limits, company_of(part, size.examples))
     return [layer.spectra() for layer in layers if layer.tensors]
 
 
@@ -115,6 +115,11 @@ def _receive(
     tensors: tuple[Tensor | None, ...],
 ) -> None:
     layers[index].add(part, n_examples, tensors)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least in single precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 @dataclass
@@ -133,15 +138,19 @@ class _TensorSums:
         """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
         if part.start == 0:
             self.blocks.append(self.plan.new_sums(frames[0], eps))
-            self.first = frames[0].clone()
-        elif part.again:
-            difference = (frames[-1] - self.first).abs().reshape(len(self.first), -1).amax(dim=1)
-            if not part.n_new:
-                difference[1::2] = 0  # these examples showed another frame
-            self.differences.append(difference)
-            frames = frames[:-1]
-        if part.n_new:
+            self.first = _wide(frames[0]).clone()
+        if not part.again:
             self.blocks[-1].add(part.start, frames)
+            return
+        difference = (_wide(frames[part.place]) - self.first).abs()
+        difference = difference.reshape(len(difference), -1).amax(dim=1)
+        if not part.n_new:
+            difference[1::2] = 0  # these examples showed another frame
+        self.differences.append(difference)
+        before, after = frames[: part.place], frames[part.place + 1 :]
+        for start, new in ((part.start, before), (part.start + part.place, after)):
+            if len(new):
+                self.blocks[-1].add(start, new)
 
     def difference(self) -> float:
         """By how many rounding floors the answers differ in the worst example."""
@@ -172,6 +181,12 @@ class _LayerSums:
                 if tensor is not None
             }
         for place in [*self.tensors]:
+            if place >= len(tensors):
+                raise ValueError(
+                    f"Expected layer {self.source.recording.names[self.index]!r} to give as many "
+                    "tensors for every frame as for the first, but it gave fewer; choose a layer "
+                    "that always gives the same"
+                )
             tensor = tensors[place]
             if tensor is None:
                 del self.tensors[place]
@@ -185,7 +200,7 @@ class _LayerSums:
         if self.pooling is None:
             return activations
         # In half precision the mean would lose what differs between frames.
-        wide = activations.to(torch.promote_types(activations.dtype, torch.float32))
+        wide = _wide(activations)
         if self.pooling == "channel":
             return mean_of_channels(wide, self.source.recording.channel_dim_of(self.index, wide))
         pooled = self.pooling(wide)

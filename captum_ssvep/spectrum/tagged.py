@@ -575,6 +575,10 @@ def _as_record(series: Any, n_frames: int) -> Tensor:
 
 def _as_tensor(series: Any) -> Tensor:
     """An array, or what NumPy makes one of, as a tensor, without a copy where that is possible."""
+    if np.ma.is_masked(series):
+        raise ValueError(
+            "Expected `series` without masked entries, but got some; leave them out or interpolate"
+        )
     try:
         array = np.asarray(series)
     except (TypeError, ValueError):  # such as lists of unequal lengths

@@ -419,7 +419,8 @@ def test_streaming_equals_the_series_analysed_at_once(noise_std):
         image, design=design, noise_std=noise_std
     )
     handle.remove()
-    series = torch.cat(recorded)[:-1]  # the last is shown again
+    series = torch.cat(recorded)
+    series = torch.cat([series[:-2], series[-1:]])  # without the frame that is shown again
     if not noise_std:  # one frame for all moments with equal contrasts
         shown = SpectrumPlan.build(design, "all", None, 2, noise_std).contrasts
         distances = torch.cdist(torch.tensor(design.contrasts), torch.tensor(shown))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, defaultdict, deque
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ CHANGES = {
     "set": ({1, 2}, lambda held: held.add(3)),
     "queue": (deque([1, 2], maxlen=2), lambda held: held.append(3)),
     "tuple of tensors": ((torch.ones(2), None), lambda held: held[0].zero_()),
+    "array": (np.ones(3), lambda held: np.add(held, 1, out=held)),
     "tensor": (torch.ones(3), lambda held: held.add_(1)),
     "integer tensor": (torch.zeros(1, dtype=torch.long), lambda held: held.add_(1)),
 }
@@ -30,7 +32,7 @@ CHANGES = {
 
 def plain(value):
     """The value as lists and numbers, to compare."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, (torch.Tensor, np.ndarray)):
         return value.tolist()
     if isinstance(value, dict):
         return [(key, plain(held)) for key, held in value.items()]
@@ -69,6 +71,33 @@ def test_a_list_that_holds_itself_is_no_trap():
     module.loop.append(module.loop)
     state_of(module)()
     assert module.loop[0] is module.loop
+
+
+def test_what_became_a_child_or_a_parameter_is_left_alone():
+    module = nn.Identity()
+    vars(module).update(child=None, weight=None)
+    put_back = state_of(module)
+    del module.child, module.weight
+    module.child, module.weight = nn.ReLU(), nn.Parameter(torch.ones(2))
+    put_back()
+    assert isinstance(module.child, nn.ReLU)
+    assert isinstance(module.weight, nn.Parameter)
+
+
+def test_a_norm_in_a_plain_list_is_put_back():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norms = [nn.BatchNorm1d(4)]
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.linear(self.norms[0](x))
+
+    model = Hidden().eval()
+    with pytest.warns(UserWarning, match="Equal frames got different answers"):
+        FrequencyTaggingAttribution(model, "linear").attribute(torch.rand(3, 4))
+    assert model.norms[0].num_batches_tracked == 0
 
 
 def test_hooks_that_came_meanwhile_stay():
