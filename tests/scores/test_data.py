@@ -33,6 +33,21 @@ class Stream(IterableDataset):
         return iter(DATA)
 
 
+class ShufflesOnce(Sampler):
+    """Takes the order that it drew first in every pass."""
+
+    def __init__(self):
+        self.order = None
+
+    def __iter__(self):
+        if self.order is None:
+            self.order = torch.randperm(N_IMAGES).tolist()
+        return iter(self.order)
+
+    def __len__(self):
+        return N_IMAGES
+
+
 class CountedStream(Stream):
     def __len__(self):
         return N_IMAGES
@@ -304,6 +319,7 @@ LOST = {
     "weighted": sampled(WeightedRandomSampler([0.5] * 7, 7)),
     "own": sampled(ShufflesItself()),
     "epochs": sampled(Epochs()),
+    "its first order": sampled(ShufflesOnce()),
     "once": sampled(iter([3, 1])),
     "cannot be copied": sampled(n for n in (3, 1)),
     "batches": lambda: DataLoader(
