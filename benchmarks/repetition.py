@@ -61,7 +61,7 @@ class Measured(Repetition):
 class Never(Repetition):
     """Repeats no frame."""
 
-    def is_due(self, n_frames: int) -> bool:
+    def is_due(self, n_frames: int, n_examples: int) -> bool:
         return False
 
 

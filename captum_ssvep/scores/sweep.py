@@ -154,7 +154,7 @@ def score_neurons(
         disable=not show_progress or shard.rank > 0,
     ) as bar:
         batches = shard.batches(batch_size, num_workers, device, n_done)
-        with attribution.repetition.sparsely():
+        with attribution.repetition.sparsely(n_done):
             scores = _continued(sweep, shard, batches, file, checkpoint_every, scores, bar)
     return _joined_over_processes(scores, shard.n_processes)
 

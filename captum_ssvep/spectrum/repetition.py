@@ -34,24 +34,34 @@ class Repetition:
     def __init__(self) -> None:
         self._checked = False
         self._warned = False
-        # How many records a sweep over data has had; None outside of sweeps.
-        self._n_records: int | None = None
+        # How many images a sweep over data has shown; None outside of sweeps.
+        self._n_images: int | None = None
 
     @contextmanager
-    def sparsely(self) -> Iterator[None]:
-        """During a sweep over data: in the records 1, 2, 4, 8, ... until one is warned of."""
-        self._n_records, self._warned = 0, False
+    def sparsely(self, n_done: int) -> Iterator[None]:
+        """During a sweep over data: with the images 1, 2, 4, 8, ... until one is warned of.
+
+        Args:
+            n_done: Images shown before, so that a sweep goes on as if it had not been interrupted.
+        """
+        self._n_images, self._warned = n_done, False
         try:
             yield
         finally:
-            self._n_records = None
+            self._n_images = None
 
-    def is_due(self, n_frames: int) -> bool:
-        """Whether to show a frame again in the next record, which has this many frames."""
-        if self._n_records is None:
+    def is_due(self, n_frames: int, n_examples: int) -> bool:
+        """Whether to show a frame again in the next record.
+
+        Args:
+            n_frames: Its frames.
+            n_examples: Its examples.
+        """
+        if self._n_images is None:
             return n_frames >= FEW_FRAMES or not self._checked
-        self._n_records += 1
-        return not (self._warned or self._n_records & (self._n_records - 1))
+        before, self._n_images = self._n_images, self._n_images + n_examples
+        holds_power_of_two = before.bit_length() < self._n_images.bit_length()
+        return holds_power_of_two and not self._warned
 
     def judge(
         self,

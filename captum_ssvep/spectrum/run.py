@@ -86,7 +86,7 @@ def stream_spectra(
         )
     n_layers = len(source.recording.names)
     layers = [_LayerSums(plan, source, index, pooling) for index in range(n_layers)]
-    repeats = repetition is not None and repetition.is_due(len(plan.contrasts))
+    repeats = repetition is not None and repetition.is_due(len(plan.contrasts), stimulus.n_examples)
 
     n_rows = stimulus.n_examples * len(plan.contrasts)
     with tqdm(desc=title, total=n_rows, unit="frame", disable=title is None) as bar:
