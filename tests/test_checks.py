@@ -218,3 +218,10 @@ def test_modules_of_similar_names_are_the_users(module):
     with pytest.warns(UserWarning, match="beware") as caught:
         calls_through(["captum_ssvep.design", "torch", module, "captum_ssvep"])("beware")
     assert [warning.filename for warning in caught] == ["<string>"]
+
+
+@pytest.mark.parametrize("values", [(50, 100), (0, 100.0), (20, 80)])
+def test_contrasts_in_percent_are_refused(values):
+    low, high = values
+    with pytest.raises(ValueError, match=rf"percent; write \({low / 100}, {high / 100}\)"):
+        contrast_range(values)

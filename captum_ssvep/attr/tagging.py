@@ -11,7 +11,11 @@ from torch import Tensor
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
 from ..design import ComponentSelection, Design
-from ..model.arguments import format_forward_args, repeat_forward_args
+from ..model.arguments import (
+    format_forward_args,
+    repeat_forward_args,
+    warn_of_square_args,
+)
 from ..model.recorder import LayerRecorder, Receiver
 from ..spectrum.passes import PassSize, frames_that_fit
 from ..spectrum.plan import SpectrumPlan, validate_statistic
@@ -266,6 +270,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             n_examples, perturbations_per_eval, internal_batch_size, "perturbations_per_eval"
         )
         forward_args = format_forward_args(additional_forward_args)
+        warn_of_square_args(forward_args, n_examples)
         recorder = LayerRecorder(
             self.forward_func,
             self.layer if isinstance(self.layer, list) else [self.layer],

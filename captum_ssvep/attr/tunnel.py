@@ -14,7 +14,13 @@ from .._checks import instance, refuse_unknown_arguments
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, Inputs
 from ..design import ComponentSelection, Design
-from ..model.arguments import format_forward_args, repeat_forward_args, repeat_target, run_forward
+from ..model.arguments import (
+    format_forward_args,
+    repeat_forward_args,
+    repeat_target,
+    run_forward,
+    warn_of_square_args,
+)
 from ..model.channels import ChannelDims, watched
 from ..model.layers import model_of
 from ..model.outputs import ComputingPrecision, floating_tensors, validate_rows
@@ -61,7 +67,9 @@ class FrequencyTunnel(Attribution):
         expected = "an instance of a Captum method, as in FrequencyTunnel(Saliency(model))"
         instance(attribution_method, Attribution, "attribution_method", expected)
         self.attribution_method = attribution_method
-        self.repetition = Repetition()
+        self.repetition = Repetition(
+            "frames_per_pass=1 and one image at a time", "frames_per_pass=1"
+        )
         super().__init__(attribution_method.forward_func)
 
     @property
@@ -241,6 +249,7 @@ class _WrappedMethod:
         forward_func = self.method.forward_func
         model, self.precision = model_of(forward_func), ComputingPrecision()
         forward_args = format_forward_args(self.kwargs.get("additional_forward_args"))
+        warn_of_square_args(forward_args, len(self.inputs[0]))
         initialize_lazy(model, lambda: run_forward(forward_func, self.inputs, forward_args))
         with (
             undisturbed(model) as self.trace,

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._checks import warn_user
 from .._typing import ForwardFunction
 
 
@@ -22,6 +23,23 @@ def format_forward_args(additional_forward_args: object) -> tuple[Any, ...]:
     if isinstance(additional_forward_args, tuple):
         return additional_forward_args
     return () if additional_forward_args is None else (additional_forward_args,)
+
+
+def warn_of_square_args(forward_args: tuple[Any, ...], n_examples: int) -> None:
+    """Warn of arguments that may be for all examples, but have as many rows as there are examples.
+
+    Args:
+        forward_args: The arguments.
+        n_examples: Size of the batch.
+    """
+    for argument in forward_args:
+        is_square = isinstance(argument, Tensor) and argument.shape == (n_examples, n_examples)
+        if is_square and n_examples > 1:
+            warn_user(
+                f"A forward argument of shape {tuple(argument.shape)} is taken to hold one row for "
+                f"each of the {n_examples} examples; if it is one matrix for all, such as an "
+                "adjacency or a mask, pass it as `matrix[None]`"
+            )
 
 
 def repeat_forward_args(

@@ -28,8 +28,8 @@ def ablated(
     A BatchNorm directly after the layer would turn the zeros into a constant, so that its channel
     is silenced as well, as if its scale and shift were zero. A module that is called several times
     is silent in every call. Contexts nest: a filter is silent if any of them silences it. Weights
-    are not touched, and the hooks are removed on exit, whatever happens. A compiled model runs as
-    plain Python.
+    are not touched, and the hooks are removed on exit, whatever happens. The filters are silent in
+    all threads. A compiled model runs as plain Python.
 
     Args:
         model (Module): The model.

@@ -18,7 +18,7 @@ FEW_FRAMES = 20
 # the activations themselves, so there it is this share of the largest one
 # (`benchmarks/repetition.py`).
 MOST_FLOORS = 1000.0
-MOST_IN_HALF = 0.5
+MOST_IN_HALF = 0.125
 # The same where single precision multiplies in TF32, as convolutions on CUDA do by default.
 MOST_IN_TF32 = 0.05
 
@@ -29,9 +29,18 @@ class Repetition:
     Tagging rests on two things: equal frames get equal answers, and the rows of a batch do not
     meet. So the first frame of a record is shown again at its end. Each attribution method holds
     one of these.
+
+    Args:
+        one_row: How the method is asked for passes of a single row.
+        one_frame: How it is asked for passes of a single frame.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        one_row: str = "internal_batch_size=1",
+        one_frame: str = "perturbations_per_eval=1",
+    ) -> None:
+        self.one_row, self.one_frame = one_row, one_frame
         self._checked = False
         self._warned = False
         # How many images a sweep over data has shown; None outside of sweeps.
@@ -93,32 +102,31 @@ class Repetition:
             if found[worst]
             else f"Random numbers were drawn up to {name!r}, and may change answers to equal frames"
         )
-        warn_user(f"{seen}; {_remedy(recording.drew[worst], company)}")
+        warn_user(f"{seen}; {self._remedy(recording.drew[worst], company)}")
 
-
-def _remedy(drew: bool, company: Company) -> str:
-    """What to do, from what is known of the cause."""
-    if drew:
-        return (
-            "random numbers are drawn: call `model.eval()`, write functional dropout with "
-            "`training=self.training`, and wrap methods that draw none"
+    def _remedy(self, drew: bool, company: Company) -> str:
+        """What to do, from what is known of the cause."""
+        if drew:
+            return (
+                "random numbers are drawn: call `model.eval()`, write functional dropout with "
+                "`training=self.training`, and put no method that draws some into a tunnel"
+            )
+        memory = (
+            "if the network keeps a state between calls, or a random generator, clear it in each "
+            "forward pass, or show all of `tagged_sequence` and read `TaggedSpectrum.from_series`"
         )
-    memory = (
-        "if the network keeps a state between calls, clear it in each forward pass, or show it all "
-        "of `tagged_sequence` and read `TaggedSpectrum.from_series`"
-    )
-    if company == "nothing":
-        return memory
-    if company == "images":
+        if company == "nothing":
+            return memory
+        if company == "images":
+            return (
+                f"if the examples of a batch meet, pass {self.one_row}, unless they make up one "
+                f"whole, such as the nodes of a graph; {memory}"
+            )
         return (
-            "if the examples of a batch meet, pass internal_batch_size=1, unless they make up one "
-            f"whole, such as the nodes of a graph; {memory}"
+            f"if the rows of a batch meet, as in batch statistics, pass {self.one_row}, or "
+            f"{self.one_frame} if the examples make up one whole, such as the nodes of a graph; "
+            f"{memory}; if a part is left in train mode, call `model.eval()`"
         )
-    return (
-        "if the rows of a batch meet, as in batch statistics, pass internal_batch_size=1, or "
-        "perturbations_per_eval=1 if the examples make up one whole, such as the nodes of a graph; "
-        f"{memory}; if a part is left in train mode, call `model.eval()`"
-    )
 
 
 def most_floors(eps: float, device: torch.device) -> float:
@@ -128,7 +136,7 @@ def most_floors(eps: float, device: torch.device) -> float:
 
         >>> cpu, dtypes = torch.device("cpu"), (torch.float32, torch.bfloat16)
         >>> [most_floors(torch.finfo(dtype).eps, cpu) for dtype in dtypes]
-        [1000.0, 16.0]
+        [1000.0, 4.0]
     """
     single, half = (torch.finfo(dtype).eps for dtype in (torch.float32, torch.float16))
     if eps >= half:

@@ -78,6 +78,19 @@ def test_the_tunnel_passes_them_as_they_are_too(kind):
     torch.testing.assert_close(spectrum.mean, spectrum_of(model, "last", x, arguments).mean(0))
 
 
+@pytest.mark.parametrize("method", ["tagging", "tunnel"])
+def test_a_square_argument_as_large_as_the_batch_is_warned_of(method):
+    model, x, adjacency = Mixing().eval(), torch.rand(5, 5, 4), torch.rand(5, 5)
+    expected = spectrum_of(model, "last", x, adjacency).mean(0)
+    tunnel = FrequencyTunnel(LayerActivation(model, model.last))
+    way = FrequencyTaggingAttribution(model, "last") if method == "tagging" else tunnel
+    with pytest.warns(UserWarning, match=r"pass it as `matrix\[None\]`"):  # noqa: SIM117
+        with pytest.raises(RuntimeError):
+            way.spectrum(x, design=GRID, additional_forward_args=adjacency)
+    spectrum = way.spectrum(x, design=GRID, additional_forward_args=adjacency[None])
+    torch.testing.assert_close(spectrum.mean, expected)
+
+
 def test_arguments_with_examples_are_split_with_them():
     model, x, shift = Mixing().eval(), torch.rand(4, 5, 4), torch.rand(4, 1, 1)
     arguments = (torch.rand(5, 5), shift)
