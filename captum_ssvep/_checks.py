@@ -225,7 +225,7 @@ def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
             "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
             f"{floats}; the default is (0.5, 1.0)"
         )
-    if 0 <= floats[0] and 10 < floats[1] <= 100:
+    if floats[0] >= 0 and 10 < floats[1] <= 100:
         raise ValueError(
             f"Expected `contrast` as shares of the input's own, but got {floats}, which looks like "
             f"percent; write {tuple(value / 100 for value in floats)}"
