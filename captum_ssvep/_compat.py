@@ -29,6 +29,14 @@ class DispatchMode(_DispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
 
 
+def multiplies_in_tf32() -> bool:
+    """Whether convolutions on CUDA may; torch refuses to say where its settings are mixed."""
+    try:
+        return bool(torch.backends.cudnn.allow_tf32)
+    except RuntimeError:
+        return True
+
+
 def draws(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether an operation of torch draws random numbers; attention does only with dropout."""
     if torch.Tag.nondeterministic_seeded not in operation.tags:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from .._checks import warn_user
+from .._compat import multiplies_in_tf32
 from ..model.recorder import Recording
 from .sums import FLOOR_ROUNDINGS
 
@@ -141,5 +142,5 @@ def most_floors(eps: float, device: torch.device) -> float:
     single, half = (torch.finfo(dtype).eps for dtype in (torch.float32, torch.float16))
     if eps >= half:
         return MOST_IN_HALF / (FLOOR_ROUNDINGS * eps)
-    in_tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32 and eps >= single
+    in_tf32 = device.type == "cuda" and multiplies_in_tf32() and eps >= single
     return MOST_IN_TF32 / (FLOOR_ROUNDINGS * eps) if in_tf32 else MOST_FLOORS

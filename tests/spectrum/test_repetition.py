@@ -21,8 +21,10 @@ from captum_ssvep import (
     score_neurons,
     tagged_sequence,
 )
+from captum_ssvep._compat import multiplies_in_tf32
 from captum_ssvep.spectrum.passes import passes_of
 from captum_ssvep.spectrum.plan import SpectrumPlan
+from captum_ssvep.spectrum.repetition import most_floors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -375,3 +377,25 @@ def test_the_first_frame_is_bright_but_not_the_brightest():
     for design in (TaggingDesign(), ChebyshevGrid(), TaggingDesign(contrast=(0, 1))):
         contrasts = SpectrumPlan.build(design, "all", None, 2, 0.0).contrasts
         assert 0.55 < (contrasts.sum(axis=1) < contrasts[0].sum()).mean() < 0.75
+
+
+def test_the_bound_is_coarser_where_products_are():
+    single, double = (torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64))
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert most_floors(single, cpu) == most_floors(double, cuda) == 1000
+    allowed = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        assert most_floors(single, cuda) * 4 * single == pytest.approx(0.05)
+        torch.backends.cudnn.allow_tf32 = False
+        assert most_floors(single, cuda) == 1000
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
+def test_settings_that_torch_refuses_to_report_count_as_coarse(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("mixed")
+
+    monkeypatch.setattr(type(torch.backends.cudnn), "allow_tf32", property(refuse))
+    assert multiplies_in_tf32()
