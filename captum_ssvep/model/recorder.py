@@ -44,8 +44,8 @@ class Recording:
     names: Sequence[str]
     modules: Sequence[nn.Module | None]
     dims: ChannelDims
-    eps: list[float] = field(default_factory=list)
-    drew: list[bool] = field(default_factory=list)
+    eps: list[float] = field(init=False)
+    drew: list[bool] = field(init=False)
     in_train_mode: bool = False
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Run a user's model and leave it, and everything around it, as it was."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
@@ -102,15 +102,12 @@ class _PassOn(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextmanager
-def _without_fast_path(model: nn.Module | None) -> Iterator[None]:
+def _without_fast_path(model: nn.Module | None) -> AbstractContextManager[object]:
     """Run transformer encoders in this thread without their fast path."""
     encoders = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
     if model is None or any(isinstance(module, encoders) for module in model.modules()):
-        with _PassOn():
-            yield
-    else:
-        yield
+        return _PassOn()
+    return nullcontext()
 
 
 def initialize_lazy(model: nn.Module | None, run: Callable[[], object]) -> None:

@@ -117,11 +117,6 @@ def _receive(
     layers[index].add(part, n_examples, tensors)
 
 
-def _wide(values: Tensor) -> Tensor:
-    """At least in single precision."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
 @dataclass
 class _TensorSums:
     """Sums of one tensor of a layer, and its answers to the frame that is shown twice."""
@@ -131,18 +126,16 @@ class _TensorSums:
     # For each block of examples: its sums, and how far the two answers of each example differ.
     blocks: list[FourierSums] = field(default_factory=list)
     differences: list[Tensor] = field(default_factory=list)
-    # What was answered to the first frame of the current block.
-    first: Tensor = field(init=False)
 
     def add(self, part: Pass, frames: Tensor, eps: float) -> None:
         """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
         if part.start == 0:
             self.blocks.append(self.plan.new_sums(frames[0], eps))
-            self.first = _wide(frames[0]).clone()
         if not part.again:
             self.blocks[-1].add(part.start, frames)
             return
-        difference = (_wide(frames[part.place]) - self.first).abs()
+        first = self.blocks[-1].reference()
+        difference = (frames[part.place].to(first) - first).abs()
         difference = difference.reshape(len(difference), -1).amax(dim=1)
         if not part.n_new:
             difference[1::2] = 0  # these examples showed another frame
@@ -200,7 +193,7 @@ class _LayerSums:
         if self.pooling is None:
             return activations
         # In half precision the mean would lose what differs between frames.
-        wide = _wide(activations)
+        wide = activations.to(torch.promote_types(activations.dtype, torch.float32))
         if self.pooling == "channel":
             return mean_of_channels(wide, self.source.recording.channel_dim_of(self.index, wide))
         pooled = self.pooling(wide)

@@ -121,6 +121,10 @@ class FourierSums:
         for name in ("_weights", "_reference", "_sums", "_squares", "_largest"):
             setattr(self, name, getattr(self, name).to(dtype))
 
+    def reference(self) -> Tensor:
+        """The reference frame, at least in single precision, shape ``(N, *neuron)``."""
+        return self._arranged(self._reference)
+
     def lines(self) -> Tensor:
         """Fourier sums, complex, shape ``(lines, N, *neuron)``."""
         real, *imaginary = torch.split(self._sums[:-1], len(self._totals))

@@ -115,8 +115,7 @@ class TaggedSpectrum:
             ValueError: If the series is not finite or does not have one row per frame.
             TypeError: If the series does not hold floating-point numbers.
         """
-        if not isinstance(design, Design):
-            raise TypeError(f"Expected `design` to be the design shown, but got {shown(design)}")
+        instance(design, Design, "design", "the design shown")
         record = _as_record(series, design.n_frames)
         wanted = design.components(components, max_order)
         n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
