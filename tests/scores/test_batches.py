@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from score_worker import DRAWS, seed_all
+from seven_images import DATA, IMAGES, LABELS, N_IMAGES, CountedStream, Endless, Stream
 from torch import nn
 from torch.utils.data import (
     ChainDataset,
@@ -29,29 +30,8 @@ from captum_ssvep.scores.batches import (
     length_of,
 )
 
-N_IMAGES = 7
-IMAGES = torch.arange(N_IMAGES * 3.0).reshape(N_IMAGES, 3)
-LABELS = torch.arange(N_IMAGES) % 3
-DATA = TensorDataset(IMAGES, LABELS)
 # From Python 3.12 on, workers are forked with a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-class Stream(IterableDataset):
-    def __iter__(self):
-        return iter(DATA)
-
-
-class CountedStream(Stream):
-    def __len__(self):
-        return N_IMAGES
-
-
-class Endless(Dataset):
-    """Without a length."""
-
-    def __getitem__(self, index):
-        return IMAGES[index % N_IMAGES]
 
 
 def numbers_of(batches):

@@ -4,33 +4,21 @@ import numpy as np
 import pytest
 import torch
 from score_worker import DRAWS, Augmented, Images, seed_all
+from seven_images import DATA, IMAGES, LABELS, N_IMAGES, CountedStream, Endless, Stream
 from torch import distributed
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     DistributedSampler,
-    IterableDataset,
     RandomSampler,
     Sampler,
     Subset,
     SubsetRandomSampler,
-    TensorDataset,
     WeightedRandomSampler,
     default_collate,
 )
 
 from captum_ssvep.scores.data import NOWHERE, Shard, description_of, first_item
-
-N_IMAGES = 7
-IMAGES = torch.arange(N_IMAGES * 3.0).reshape(N_IMAGES, 3)
-LABELS = torch.arange(N_IMAGES) % 3
-DATA = TensorDataset(IMAGES, LABELS)
-
-
-class Stream(IterableDataset):
-    def __iter__(self):
-        return iter(DATA)
 
 
 class ShufflesOnce(Sampler):
@@ -46,18 +34,6 @@ class ShufflesOnce(Sampler):
 
     def __len__(self):
         return N_IMAGES
-
-
-class CountedStream(Stream):
-    def __len__(self):
-        return N_IMAGES
-
-
-class Endless(Dataset):
-    """Without a length."""
-
-    def __getitem__(self, index):
-        return IMAGES[index % N_IMAGES]
 
 
 class ShufflesItself(Sampler):
