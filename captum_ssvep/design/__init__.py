@@ -5,6 +5,7 @@ from .choose import choose_design
 from .components import Component
 from .grids import ChebyshevGrid
 from .tags import TaggingDesign
+from .two_level import TwoLevelDesign
 
 __all__ = [
     "ChebyshevGrid",
@@ -12,5 +13,6 @@ __all__ = [
     "ComponentSelection",
     "Design",
     "TaggingDesign",
+    "TwoLevelDesign",
     "choose_design",
 ]

@@ -34,7 +34,7 @@ class Design(ABC):
 
     over the activations :math:`y_u` of the frames ``u``. Designs differ in where they sample the
     phases: `TaggingDesign` along the path that the tags take through a record in time,
-    `ChebyshevGrid` on a grid.
+    `ChebyshevGrid` on a grid, `TwoLevelDesign` at 0 and :math:`\pi` alone.
     """
 
     # What `to_dict` calls designs of this class.
@@ -154,6 +154,17 @@ class Design(ABC):
     def scale(self, component: Sequence[int]) -> float:
         """Factor from a Fourier sum to the peak amplitude."""
         return (2 if self.power_share(component) == 0.5 else 1) / self.n_frames
+
+    def equal_lines(self, component: Sequence[int]) -> int:
+        """How many lines, its sums and differences, hold the same response.
+
+        Examples::
+
+            >>> from captum_ssvep import ChebyshevGrid
+            >>> ChebyshevGrid(3).equal_lines((1, 2, 0))  # f1 + 2f2 and f1 - 2f2
+            2
+        """
+        return int(2 ** (sum(map(bool, self._multiples(component))) - 1))
 
     def neighbors(
         self, component: Sequence[int], n_neighbors: int = 2, max_order: int = 4

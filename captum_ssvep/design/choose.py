@@ -10,8 +10,9 @@ from .collisions import collision_free_bins
 from .components import MOST_VECTORS, n_vectors
 from .grids import ChebyshevGrid, can_be_run
 from .tags import TaggingDesign, Waveform
+from .two_level import TwoLevelDesign
 
-DesignKind = Literal["auto", "grid", "time"]
+DesignKind = Literal["auto", "grid", "time", "two-level"]
 
 # With more parts a grid needs too many frames (`benchmarks/accuracy.py`).
 MOST_PARTS_OF_A_GRID = 4
@@ -30,7 +31,10 @@ def choose_design(
 
     ``"grid"`` is a `ChebyshevGrid` with ``max_order + 1`` nodes. ``"time"`` is a short record with
     tags that are collision-free to ``max_order``: for two tags those whose path visits the Padua
-    points (Bos et al. 2006), otherwise those that `collision_free_bins` finds.
+    points (Bos et al. 2006), otherwise those that `collision_free_bins` finds. ``"two-level"`` is a
+    `TwoLevelDesign`, which takes the fewest frames for many parts. It gives up what lies between
+    the two contrasts: parts are on or off, so that there is no response to contrast, and all odd
+    orders of a part count as its first.
 
     ``"auto"`` is the grid for up to 4 parts. With two and four parts the grid is more exact than
     tags with as many frames. With three it is more exact at orders 3 and 4, and less exact at
@@ -45,14 +49,16 @@ def choose_design(
         n_parts (int): Number of parts.
         max_order (int, optional): Components up to this order do not collide. Higher orders need
             more frames. Default: 4
-        kind (str, optional): ``"auto"``, ``"grid"`` or ``"time"``. Take ``"time"`` for networks
-            with memory, for noise and for films of the stimulus. Default: ``"auto"``
+        kind (str, optional): ``"auto"``, ``"grid"``, ``"time"`` or ``"two-level"``. Take
+            ``"time"`` for networks with memory, for noise and for films of the stimulus, and
+            ``"two-level"`` to learn what combines with what among many parts.
+            Default: ``"auto"``
         contrast (tuple of float, optional): As in `TaggingDesign`. Default: (0.5, 1.0)
         waveform (str, optional): As in `TaggingDesign`; ``"triangle"`` only in time.
             Default: ``"sine"``
 
     Returns:
-        Design: A `ChebyshevGrid` or a `TaggingDesign`.
+        Design: A `ChebyshevGrid`, a `TaggingDesign` or a `TwoLevelDesign`.
 
     Raises:
         ValueError: If ``n_parts`` or ``max_order`` is below 1, the kind is unknown or does not
@@ -66,15 +72,19 @@ def choose_design(
         >>> design = choose_design(4, max_order=3, kind="time")
         >>> design.frequencies, design.n_distinct_frames, design.collision_free_order
         ((1.0, 6.0, 21.0, 66.0), 82, 3)
+        >>> choose_design(25, 2, kind="two-level", contrast=(0, 1)).n_frames
+        1024
     """
     n_parts, max_order = integer(n_parts, "n_parts"), integer(max_order, "max_order")
     choice(kind, "kind", get_args(DesignKind))
     choice(waveform, "waveform", get_args(Waveform))
-    if kind == "grid" and waveform != "sine":
+    if kind in ("grid", "two-level") and waveform != "sine":
         raise ValueError(
-            "Expected `waveform` to be 'sine' for kind='grid', whose Chebyshev nodes sample a "
-            f"sine, but got {waveform!r}; take kind='time'"
+            f"Expected `waveform` to be 'sine' for kind={kind!r}, which has no waves in time, but "
+            f"got {waveform!r}; take kind='time'"
         )
+    if kind == "two-level":
+        return TwoLevelDesign(n_parts, max_order, contrast)
     if not _is_affordable(n_parts, max_order, kind, waveform):
         raise _too_many_frames(n_parts, max_order, kind, waveform)
     if _is_grid(n_parts, kind, waveform):

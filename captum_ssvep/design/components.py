@@ -51,6 +51,8 @@ class Component(tuple[int, ...]):
     __slots__ = ()
 
     def __new__(cls, multiples: Iterable[int]) -> Component:  # noqa: D102
+        if isinstance(multiples, Component):
+            return multiples
         try:
             entries = tuple(multiples)
         except TypeError:  # also of a tensor without dimensions

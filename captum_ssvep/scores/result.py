@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,11 +21,12 @@ from .._checks import choice, count, instance, integer, number
 from ..design import Component, ComponentSelection, Design
 from ..design.components import in_group
 from ..model.channels import Layout
+from ..spectrum.corners import and_or_index, corner_tables, corner_weights, interaction_effect
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import NeuronKind
 from .data import NOWHERE
-from .significance import Test, benjamini_hochberg
-from .tally import Tally, pack, unpack
+from .significance import Test, benjamini_hochberg, sign_flip_test, t_test
+from .tally import Tally, interaction_of, pack, unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,15 +227,12 @@ class NeuronScores:
             layer: values[rows].amax(0) > lowest for layer, values in self.by_component.items()
         }
         if alpha is not None:
-            rate = number(alpha, "alpha", at_least=0, at_most=1)
-            p_values = [
-                (values.amin(0) * len(rows)).clamp(max=1)
-                for values in self.p_values(components, test).values()
-            ]
-            adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values]))
-            pieces = torch.split(adjusted, [p.numel() for p in p_values])
-            for passes, values in zip(found.values(), pieces, strict=True):
-                passes.logical_and_(values.reshape(passes.shape) <= rate)
+            p_values = {
+                layer: (values.amin(0) * len(rows)).clamp(max=1)
+                for layer, values in self.p_values(components, test).items()
+            }
+            for layer, passes in _discoveries(p_values, alpha).items():
+                found[layer].logical_and_(passes)
         return found
 
     def count_important(
@@ -247,6 +245,108 @@ class NeuronScores:
         """How many neurons of each layer are `important`."""
         found = self.important(threshold, alpha, components, test)
         return {layer: int(mask.sum()) for layer, mask in found.items()}
+
+    def interaction_effect(self, parts: Sequence[int]) -> dict[str, Tensor]:
+        """Mean over images of `TaggedSpectrum.interaction_effect`, shape ``(*neuron)``.
+
+        Args:
+            parts (sequence of int): Two parts.
+
+        Raises:
+            ValueError: If these are not two parts with components of each and of both.
+        """
+        return self._of_mean_corners(parts, interaction_effect)
+
+    def and_or_index(self, parts: Sequence[int]) -> dict[str, Tensor]:
+        """`TaggedSpectrum.and_or_index` of the response averaged over images.
+
+        A filter that is AND-like for some images and OR-like for others comes out in between.
+
+        Args:
+            parts (sequence of int): As in `interaction_effect`.
+
+        Returns:
+            dict[str, Tensor]: Between -1 and 1, shape ``(*neuron)``; NaN as there.
+        """
+        return self._of_mean_corners(parts, and_or_index)
+
+    def _of_mean_corners(
+        self, parts: Sequence[int], read: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        rows, weights = corner_weights(self.components, self.design, parts)
+        return {
+            layer: read(torch.tensordot(weights, coefficient[rows], dims=1))
+            for layer, coefficient in self.coefficient.items()
+        }
+
+    def interaction_p_values(
+        self, parts: Sequence[int], test: Literal["t", "sign_flip"] = "t"
+    ) -> dict[str, Tensor]:
+        """How likely the interaction effect of two parts is by chance alone, for each neuron.
+
+        Args:
+            parts (sequence of int): As in `interaction_effect`.
+            test (str, optional): ``"t"``: whether the effect differs from zero over images;
+                ``"sign_flip"``: the same by permutation, for scores with
+                ``keep_coefficients=True``. Default: ``"t"``
+
+        Returns:
+            dict[str, Tensor]: Shape ``(*neuron)``, not adjusted for their number.
+
+        Raises:
+            ValueError: If the test is unknown, or needs data that the scores do not hold.
+        """
+        choice(test, "test", ("t", "sign_flip"))
+        rows, weights = corner_weights(self.components, self.design, parts)
+        if test == "sign_flip":
+            return {
+                layer: sign_flip_test(interaction_of(values, rows, weights))
+                for layer, values in self.image_coefficients.items()
+            }
+        pairs = [*corner_tables(self.components, self.design)]
+        row = pairs.index((min(parts), max(parts)))
+        effects = {layer: tally.interaction for layer, tally in self.overall.items()}
+        return {
+            layer: t_test(effect.mean[row], effect.variance[row], effect.count)
+            for layer, effect in effects.items()
+            if effect is not None
+        }
+
+    def and_like(
+        self, parts: Sequence[int], alpha: float = 0.05, test: Literal["t", "sign_flip"] = "t"
+    ) -> dict[str, Tensor]:
+        """Which neurons need both parts: their mean `and_or_index` is positive, beyond chance.
+
+        Args:
+            parts (sequence of int): As in `interaction_effect`.
+            alpha (float, optional): False discovery rate of interaction effects among all neurons
+                (Benjamini-Hochberg). Default: 0.05
+            test (str, optional): As in `interaction_p_values`. Default: ``"t"``
+
+        Returns:
+            dict[str, Tensor]: Boolean, shape ``(*neuron)``.
+        """
+        return self._beyond_chance(parts, 1, alpha, test)
+
+    def or_like(
+        self, parts: Sequence[int], alpha: float = 0.05, test: Literal["t", "sign_flip"] = "t"
+    ) -> dict[str, Tensor]:
+        """Which neurons need but one of two parts: their mean `and_or_index` is negative.
+
+        Args:
+            parts, alpha, test: As in `and_like`.
+
+        Returns:
+            dict[str, Tensor]: Boolean, shape ``(*neuron)``.
+        """
+        return self._beyond_chance(parts, -1, alpha, test)
+
+    def _beyond_chance(
+        self, parts: Sequence[int], sign: int, alpha: float, test: Literal["t", "sign_flip"]
+    ) -> dict[str, Tensor]:
+        passes = _discoveries(self.interaction_p_values(parts, test), alpha)
+        index = self.and_or_index(parts)
+        return {layer: passes[layer] & (sign * index[layer] > 0) for layer in passes}
 
     def table(self) -> list[dict[str, Any]]:
         """One record per neuron, for ``pandas.DataFrame``.
@@ -418,6 +518,17 @@ def neuron_scores(value: Any, name: str = "scores") -> NeuronScores:
         TypeError: If it is not.
     """
     return instance(value, NeuronScores, name, "what `score_neurons` returned")
+
+
+def _discoveries(p_values: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """Which neurons of all layers together pass at a false discovery rate."""
+    rate = number(alpha, "alpha", at_least=0, at_most=1)
+    adjusted = benjamini_hochberg(torch.cat([p.flatten() for p in p_values.values()]))
+    pieces = torch.split(adjusted, [p.numel() for p in p_values.values()])
+    return {
+        layer: piece.reshape(p.shape) <= rate
+        for (layer, p), piece in zip(p_values.items(), pieces, strict=True)
+    }
 
 
 def _validate_found(images: Iterable[Tensor]) -> None:

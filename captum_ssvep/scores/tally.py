@@ -12,13 +12,14 @@ from torch import Tensor
 
 from .._checks import choice
 from ..design import Component, ComponentSelection
+from ..spectrum.corners import corner_tables, interaction_effect
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import TaggedSpectrum
 from .data import NOWHERE
 from .significance import TESTS, Test, fisher_test, noise_surprise, sign_flip_test, t_test
 
 # The fields of a `Tally` that hold moments, and those that hold what is kept of single images.
-MOMENTS = ("score", "by_component", "coefficient", "surprise")
+MOMENTS = ("score", "by_component", "coefficient", "interaction", "surprise")
 KEPT = ("images", "coefficients")
 
 
@@ -110,6 +111,7 @@ class Tally:
     top_scores: Tensor
     top_images: Tensor
     n_top: int
+    interaction: Moments | None = None
     surprise: Moments | None = None
     images: tuple[Tensor, ...] = ()
     coefficients: tuple[Tensor, ...] = ()
@@ -133,6 +135,8 @@ class Tally:
             surprise = Moments.of(of_each(surprise_of))
         else:
             coefficients = coefficients.where(of_each(spectrum.snr) > 1, 0)
+        tables = corner_tables(spectrum.components, spectrum.design)
+        effects = [interaction_of(coefficients, *table) for table in tables.values()]
         statistic = reading.statistic
         score = spectrum.reduce(reading.components, statistic, reading.reduction).double().cpu()
         places = images.reshape(-1, *[1] * (score.dim() - 1)).expand_as(score)
@@ -141,6 +145,7 @@ class Tally:
             score=Moments.of(score),
             by_component=Moments.of(of_each(lambda c: spectrum.reduce([c], statistic, "sum"))),
             coefficient=Moments.of(coefficients),
+            interaction=Moments.of(torch.stack(effects, dim=1)) if effects else None,
             surprise=surprise,
             top_scores=top_scores,
             top_images=top_images,
@@ -208,6 +213,18 @@ class Tally:
             return (images + offset).where(images != NOWHERE, NOWHERE)
 
         return replace(self, top_images=move(self.top_images), images=tuple(map(move, self.images)))
+
+
+def interaction_of(coefficients: Tensor, rows: Sequence[int], weights: Tensor) -> Tensor:
+    """The `corners.interaction_effect` of two parts, shape ``(images, *neuron)``.
+
+    Args:
+        coefficients: Of all components, shape ``(images, components, *neuron)``.
+        rows, weights: As `corners.corner_weights` gives them.
+    """
+    effects = interaction_effect(weights).to(coefficients)
+    summed: Tensor = torch.tensordot(effects, coefficients[:, rows], dims=([0], [1]))
+    return summed
 
 
 def _largest(scores: Tensor, images: Tensor, n_top: int) -> tuple[Tensor, Tensor]:

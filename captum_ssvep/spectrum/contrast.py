@@ -1,7 +1,7 @@
 """The response to contrast: the components of a spectrum, summed up again."""
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ def response_surface(
     coefficients: Mapping[Component, Tensor],
     parts: Sequence[int],
     phases: NDArray[np.float64],
+    design: Design,
 ) -> Tensor:
     r"""Sum the components of some parts to a function of their contrasts.
 
-    A component with :math:`q` parts has :math:`2^{q - 1}` equal lines, its sums and differences;
-    the mean of those that are given stands for each of them.
+    A component with :math:`q` parts has :math:`2^{q - 1}` equal lines, its sums and differences
+    (one line in a two-level design); the mean of those that are given stands for each of them.
 
     Args:
         mean (Tensor): Mean response, shape ``(N, *neuron)``.
@@ -29,14 +30,16 @@ def response_surface(
             one.
         parts (sequence of int): The parts that vary. The components have no others.
         phases (Array): Phase in radians of every contrast.
+        design (Design): The stimulus.
 
     Returns:
         Tensor: Shape ``(len(phases), ..., N, *neuron)``, one leading dimension per part.
 
     Examples::
 
-        >>> half = {Component((1, 0)): torch.tensor([0.5])}
-        >>> response_surface(torch.ones(1), half, (0,), np.array([0, np.pi])).flatten().tolist()
+        >>> from captum_ssvep import TaggingDesign
+        >>> half, phases = {Component((1, 0)): torch.tensor([0.5])}, np.array([0, np.pi])
+        >>> response_surface(torch.ones(1), half, (0,), phases, TaggingDesign()).flatten().tolist()
         [1.5, 0.5]
     """
     same: dict[tuple[int, ...], list[Tensor]] = {}
@@ -45,8 +48,7 @@ def response_surface(
     surface = mean.expand(*[len(phases)] * len(parts), *mean.shape).clone()
     for multiples, equal in same.items():
         shape = reduce(np.multiply.outer, [np.cos(multiples[part] * phases) for part in parts])
-        n_lines = 2 ** (sum(map(bool, multiples)) - 1)
-        strength = n_lines * torch.stack(equal).mean(dim=0)
+        strength = design.equal_lines(multiples) * torch.stack(equal).mean(dim=0)
         surface += torch.tensordot(torch.from_numpy(shape).to(strength), strength, dims=0)
     return surface
 
@@ -65,6 +67,24 @@ def without_shared_lines(components: Sequence[Component], design: Design) -> lis
         first.setdefault(design.line(component), _multiples(component))
     alone = [c for c in components if first[design.line(c)] == _multiples(c)]
     return [component for component in alone if design.power_share(component)]
+
+
+@lru_cache(maxsize=16)
+def by_parts(
+    components: tuple[Component, ...], design: Design
+) -> dict[tuple[int, ...], tuple[Component, ...]]:
+    """The components that `without_shared_lines` leaves, by the parts they hold.
+
+    Examples::
+
+        >>> from captum_ssvep import TaggingDesign
+        >>> by_parts((Component((1, 0)), Component((2, 0)), Component((1, 1))), TaggingDesign())
+        {(0,): (Component(f1), Component(2f1)), (0, 1): (Component(f1 + f2),)}
+    """
+    groups: dict[tuple[int, ...], tuple[Component, ...]] = {}
+    for component in without_shared_lines(components, design):
+        groups[component.parts] = (*groups.get(component.parts, ()), component)
+    return groups
 
 
 def _multiples(component: Component) -> tuple[int, ...]:

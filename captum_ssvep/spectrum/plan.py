@@ -177,7 +177,7 @@ def neighbors_of(
     component: Sequence[int], components: Sequence[Component], design: Design, n_neighbors: int
 ) -> tuple[int, ...]:
     """Noise bins of a component: they hold no component that is read or of order 4 or less."""
-    if not n_neighbors:
+    if not (n_neighbors and design.in_time):
         return ()
     return design.neighbors(component, n_neighbors, max(4, *(c.order for c in components)))
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import _npz
 from .._checks import count, instance, integer, shown
-from ..design import Component, ComponentSelection, Design
+from ..design import Component, ComponentSelection, Design, TwoLevelDesign
 from ..design.components import in_group
 from ..model.channels import Layout, layout_of
-from . import statistics
+from . import corners, shapley, statistics
 from .contrast import response_surface, without_shared_lines
 from .plan import SpectrumPlan, neighbors_of, validate_statistic, warn_of_collisions
 from .statistics import STATISTICS, Reduction, Statistic
@@ -31,6 +32,8 @@ from .sums import FourierSums, RecordSums
 NeuronKind = Literal["neuron", "channel", "pooled value"]
 # Columns of `table` that are read from the spectrum.
 RECORDED = ("amplitude", "coefficient", "snr", "share")
+# Of a table of corners, so many rounding floors are no response: it sums several components.
+CORNER_FLOORS = 8
 # Tensors with examples on dimension 1, and on dimension 0. Variance and deviations may be None.
 PER_LINE = ("lines", "neighbor_lines", "deviations")
 PER_NEURON = ("mean", "variance", "floor")
@@ -238,7 +241,7 @@ class TaggedSpectrum:
                 "Expected a spectrum with estimated errors, but got one without; compute it with "
                 "`spectrum(..., estimate_error=True)`, which runs the frames of a second design"
             )
-        if self.design.power_share(component) == 1:
+        if self.design.in_time and self.design.power_share(component) == 1:
             raise ValueError(
                 f"Expected a component below the Nyquist frequency, but {Component(component)} "
                 "lies on it, where its mirror image looks like an alias; change `n_frames`"
@@ -276,7 +279,8 @@ class TaggedSpectrum:
             shape ``(n_contrasts, N, *neuron)``, with one leading dimension per part.
 
         Raises:
-            ValueError: If the spectrum holds no component of these parts, or a part is named twice.
+            ValueError: If the spectrum holds no component of these parts, a part is named twice, or
+                the design shows only two contrasts.
 
         Examples::
 
@@ -293,6 +297,11 @@ class TaggedSpectrum:
                     [0.5000, 0.7500, 1.0000]], dtype=torch.float64)
         """
         wanted = _as_parts(parts)
+        if isinstance(self.design, TwoLevelDesign):
+            raise ValueError(
+                f"Expected a design with more than two contrasts, but got a {self.design}; "
+                "`corners` gives the answers to its two, a `ChebyshevGrid` or tags more"
+            )
         distinct = without_shared_lines(self.components, self.design)
         held = [c for c in distinct if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
@@ -304,8 +313,174 @@ class TaggedSpectrum:
         contrasts = np.linspace(*self.design.contrast, integer(n_contrasts, "n_contrasts"))
         coefficients = {component: self.coefficient(component) for component in held}
         phases = self.design.phase_of(contrasts)
-        surface = response_surface(self.mean, coefficients, wanted, phases)
+        surface = response_surface(self.mean, coefficients, wanted, phases, self.design)
         return torch.from_numpy(contrasts).to(self.mean), surface
+
+    def corners(self, parts: Sequence[int]) -> Tensor:
+        """The activation with two parts at their lowest and highest contrast.
+
+        This is the response averaged over the contrasts of all other parts, as in
+        `contrast_response`. On a two-level design it is the mean over the frames of each corner;
+        from components to some order, kinks of the response are rounded off.
+
+        Args:
+            parts (sequence of int): Two parts.
+
+        Returns:
+            Tensor: Shape ``(2, 2, N, *neuron)``: lowest and highest contrast of the first part,
+            then of the second.
+
+        Raises:
+            ValueError: If these are not two parts, or the spectrum lacks components of one of them
+                or of both together.
+
+        Examples::
+
+            >>> from captum_ssvep import TwoLevelDesign
+            >>> design = TwoLevelDesign(2)
+            >>> left, right = torch.as_tensor(design.contrasts).T
+            >>> both = torch.stack([left * right, torch.maximum(left, right)], dim=1)
+            >>> spectrum = TaggedSpectrum.from_series(both, design)
+            >>> spectrum.corners((0, 1))[:, :, 1]
+            tensor([[0., 1.],
+                    [1., 1.]], dtype=torch.float64)
+            >>> spectrum.and_or_index((0, 1)).tolist()
+            [1.0, -1.0]
+        """
+        return self._corner_changes(parts) + self.mean
+
+    def main_effects(self, parts: Sequence[int]) -> Tensor:
+        r"""What each of two parts adds, averaged over the contrasts of the other.
+
+        From lowest to highest contrast, with its sign; Banzhaf's values if contrasts are 0 and 1.
+
+        Args:
+            parts (sequence of int): As in `corners`.
+
+        Returns:
+            Tensor: In units of the activation, shape ``(2, N, *neuron)``.
+        """
+        return corners.main_effects(self._corner_changes(parts))
+
+    def interaction_effect(self, parts: Sequence[int]) -> Tensor:
+        r"""By how much the answer to two parts exceeds what each adds alone.
+
+        .. math:: D = r_{hh} - r_{hl} - r_{lh} + r_{ll}
+
+        with :math:`r` of `corners`. This is Banzhaf's interaction index if contrasts are 0 and 1.
+
+        Args:
+            parts (sequence of int): As in `corners`.
+
+        Returns:
+            Tensor: In units of the activation, shape ``(N, *neuron)``.
+        """
+        return corners.interaction_effect(self._corner_changes(parts))
+
+    def and_or_index(self, parts: Sequence[int]) -> Tensor:
+        r"""Whether a neuron needs both parts (AND, 1), adds them up (0), or needs either (OR, -1).
+
+        .. math:: \kappa = \mathrm{sign}(T) D / S
+
+        with :math:`D` of `interaction_effect`, :math:`T = r_{hh} - r_{ll}` and :math:`S` half the
+        sum of the absolute differences along the four edges of `corners`. On contrasts 0 and 1:
+        a b 1, min(a, b) 1, a + b 0, max(a, b) -1. It holds for the design's range of contrasts: a
+        threshold between 0 and 0.5 makes an AND on [0, 1] that a flicker in [0.5, 1] cannot see.
+
+        Args:
+            parts (sequence of int): As in `corners`.
+
+        Returns:
+            Tensor: Between -1 and 1, shape ``(N, *neuron)``; NaN where the absolute
+            `monotonicity` is below 0.1, since the sign then means nothing (XOR, but also a - b),
+            and where the neuron does not respond beyond rounding.
+        """
+        return self._where_responding(parts, corners.and_or_index)
+
+    def monotonicity(self, parts: Sequence[int]) -> Tensor:
+        r"""Whether more contrast always raises the answer (1) or lowers it (-1): :math:`T / S`.
+
+        Args:
+            parts (sequence of int): As in `corners`.
+
+        Returns:
+            Tensor: Between -1 and 1, shape ``(N, *neuron)``; NaN where the neuron does not respond
+            beyond rounding.
+        """
+        return self._where_responding(parts, corners.monotonicity)
+
+    def _corner_changes(self, parts: Sequence[int]) -> Tensor:
+        """`corners` without the mean, in which small differences would be lost."""
+        rows, weights = corners.corner_weights(self.components, self.design, parts)
+        coefficients = torch.stack([self.coefficient(self.components[row]) for row in rows])
+        changes: Tensor = torch.tensordot(weights.to(coefficients), coefficients, dims=1)
+        return changes
+
+    def _where_responding(self, parts: Sequence[int], read: Callable[[Tensor], Tensor]) -> Tensor:
+        table = self._corner_changes(parts)
+        responds = corners.path_length(table) > CORNER_FLOORS * self.floor_of_neurons
+        return read(table).where(responds, torch.nan)
+
+    def shapley_values(self) -> Tensor:
+        r"""What each part is worth to each neuron: the Shapley values of the parts.
+
+        The parts play a game whose payoff is the activation; those outside of a coalition are at
+        the lowest contrast. Exact, since all coalitions are shown.
+
+        .. math:: \phi_i = \sum_{T \ni i, \, |T| \text{ odd}} 2 c_T / |T|
+
+        Returns:
+            Tensor: In units of the activation, shape ``(parts, N, *neuron)``. They sum to the
+            activation with all parts at the highest contrast, minus that with all at the lowest.
+
+        Raises:
+            ValueError: If the spectrum does not hold all components of all corners.
+
+        Examples::
+
+            >>> from captum_ssvep import TwoLevelDesign
+            >>> design = TwoLevelDesign(3, max_order=3)
+            >>> a, b, c = torch.as_tensor(design.contrasts).T
+            >>> spectrum = TaggedSpectrum.from_series((a * b + c)[:, None], design)
+            >>> spectrum.shapley_values()[:, 0].tolist()
+            [0.5, 0.5, 1.0]
+            >>> spectrum.shapley_interactions()[:, 0].tolist()
+            [1.0, 0.0, 0.0]
+        """
+        return self._sum_over_corners(shapley.value_weights)
+
+    def shapley_interactions(self) -> Tensor:
+        r"""What two parts are worth together beyond their single worths, for every pair.
+
+        The Shapley interaction index of Grabisch and Roubens (1999), exact:
+
+        .. math:: \phi_{ij} = \sum_{T \ni i, j, \, |T| \text{ even}} 4 c_T / (|T| - 1)
+
+        Returns:
+            Tensor: In units of the activation, shape ``(pairs, N, *neuron)``, pairs in the order
+            of ``itertools.combinations(range(n_parts), 2)``.
+
+        Raises:
+            ValueError: As in `shapley_values`.
+        """
+        return self._sum_over_corners(shapley.interaction_weights)
+
+    def _sum_over_corners(
+        self, weigh: Callable[[Sequence[Component], int], NDArray[np.float64]]
+    ) -> Tensor:
+        n_parts = self.design.n_parts
+        is_complete = len(self.components) == 2**n_parts - 1
+        if not (is_complete and isinstance(self.design, TwoLevelDesign)):
+            raise ValueError(
+                "Expected the components of all corners for Shapley values, but got "
+                f"{count(len(self.components), 'component')} of a {self.design}; take "
+                f"`TwoLevelDesign({n_parts}, max_order={n_parts})`, or group parts if that has "
+                "too many frames"
+            )
+        turns = [self.design.turn(c) * self.design.scale(c) for c in self.components]
+        weights = torch.from_numpy(weigh(self.components, n_parts) * turns)
+        summed: Tensor = torch.tensordot(weights.to(self.lines.real), self.lines.real, dims=1)
+        return summed
 
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
@@ -387,14 +562,19 @@ class TaggedSpectrum:
             )
         return held
 
+    @cached_property
+    def _rows(self) -> dict[Component, int]:
+        return {component: row for row, component in enumerate(self.components)}
+
     def _row(self, component: Sequence[int]) -> int:
-        (wanted,) = self.design.components([component])
-        if wanted not in self.components:
+        is_checked = isinstance(component, Component)
+        (wanted,) = [component] if is_checked else self.design.components([component])
+        if wanted not in self._rows:
             raise ValueError(
                 f"Expected a component of the spectrum, but got {wanted}; it holds "
                 f"{', '.join(map(str, self.components))}"
             )
-        return self.components.index(wanted)
+        return self._rows[wanted]
 
     def _line(self, component: Sequence[int]) -> Tensor:
         return self.lines[self._row(component)]
@@ -520,7 +700,8 @@ class TaggedSpectrum:
         array ``about``.
         """
         tensors = self._tensors()
-        about = {name: value for name, value in vars(self).items() if name not in tensors}
+        names = {field.name for field in fields(self)} - tensors.keys()
+        about = {name: getattr(self, name) for name in names}
         about["design"] = self.design.to_dict()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         _npz.save(path, {**arrays, "about": np.array(json.dumps(about))})

@@ -115,7 +115,7 @@ REFUSALS = {
         ValueError,
         "'sine' for kind='grid'.*got 'triangle'",
     ),
-    "kind": (lambda: choose_design(2, kind="fast"), ValueError, "auto, grid, time, but got 'fast'"),
+    "kind": (lambda: choose_design(2, kind="fast"), ValueError, "time, two-level, but got 'fast'"),
     "part": (lambda: choose_design(0), ValueError, "`n_parts` to be at least 1, but got 0"),
     "half an order": (
         lambda: choose_design(2, 1.5),
