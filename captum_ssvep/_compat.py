@@ -12,7 +12,7 @@ import torch
 from captum.log import log_usage as _log_usage
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode as _DispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.hooks import RemovableHandle
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -93,9 +93,19 @@ def times_written(tensor: Tensor) -> int:
     return tensor._version
 
 
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """The same nested tuples, lists and dictionaries, with a function of every tensor in them."""
+    return tree_map_only(Tensor, function, value)
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors of nested tuples, lists and dictionaries."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
 def copies(value: Any) -> Any:
     """The same nested tuples, lists and dictionaries, with copies of all tensors."""
-    return tree_map_only(Tensor, torch.clone, value)
+    return map_tensors(torch.clone, value)
 
 
 class _Eager:

@@ -23,8 +23,8 @@ from ..spectrum.repetition import Repetition
 from ..spectrum.run import Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
-from ..stimulus.frames import Stimulus
 from .arranged import reduce_spectra
+from .flicker import Parts, flickering
 
 # What `attribute` and `spectrum` return: the result of one layer, or a list for several layers.
 Attributions = TypeVar("Attributions", bound=Tensor | list[Tensor])
@@ -118,6 +118,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
+        tag_layer: Layer | None = None,
     ) -> Attributions:
         r"""One number per neuron: how strongly it responds to the tags.
 
@@ -163,6 +164,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 SNR of a single component has the null distribution of EEG (2.33, 3.26 and 4.78 at
                 5, 1 and 0.1 %). Default: 0.0
             seed (int, optional): Seed of that noise. Default: 0
+            tag_layer (Module or str, optional): A layer whose output flickers instead of the
+                inputs: one floating tensor, examples first. ``feature_mask`` and ``baselines`` then
+                broadcast to it (`channel_groups` makes masks of channels, `layer_mean` baselines),
+                and the layers read lie behind it. The network in front of it runs once, and what it
+                returned is repeated for every frame. Default: None, the inputs flicker
 
         Returns:
             Tensor, tuple or list: Arranged as the result of ``LayerActivation``: a tensor of the
@@ -199,6 +205,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             n_neighbors=n_neighbors if STATISTICS[statistic].reads_neighbors else 0,
             noise_std=noise_std,
             seed=seed,
+            tag_layer=tag_layer,
         )
         return cast(Attributions, reduce_spectra(spectra, components, statistic, reduction))
 
@@ -224,12 +231,13 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         noise_std: float = 0.0,
         seed: int = 0,
         estimate_error: bool = False,
+        tag_layer: Layer | None = None,
     ) -> Spectra:
         r"""The full response of the neurons: lines, amplitudes, signs, shares of the variance.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This, the arguments up to ``show_progress``, and
-                ``design``, ``noise_std`` and ``seed`` are as in `attribute`.
+                ``design``, ``noise_std``, ``seed`` and ``tag_layer`` are as in `attribute`.
             n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbors out. Default: 2
             components (str or sequence of tuple[int, ...], optional): As in `attribute`.
                 Default: ``"all"``
@@ -264,46 +272,58 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         plan = SpectrumPlan.build(
             design, components, max_order, n_neighbors, noise_std, estimate_error
         )
-        stimulus = Stimulus.build(inputs, plan.design, feature_mask, baselines)
-        n_examples, device = stimulus.n_examples, stimulus.inputs[0].device
-        size = PassSize.within(
-            n_examples, perturbations_per_eval, internal_batch_size, "perturbations_per_eval"
-        )
         forward_args = format_forward_args(additional_forward_args)
-        warn_of_square_args(forward_args, n_examples)
-        recorder = LayerRecorder(
+
+        def size_of(n_examples: int) -> PassSize:
+            name = "perturbations_per_eval"
+            return PassSize.within(n_examples, perturbations_per_eval, internal_batch_size, name)
+
+        with flickering(
             self.forward_func,
-            self.layer if isinstance(self.layer, list) else [self.layer],
-            layer_inputs=attribute_to_layer_input,
-            device_ids=self.device_ids,
-            channel_dim=channel_dim,
-        )
-
-        def record(
-            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
-        ) -> None:
-            given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
-            recorder.record(frames, given, receive)
-
-        def fit() -> int:
-            return frames_that_fit(size.examples * recorder.bytes_per_row, device)
-
-        with recorder:
-            results = stream_spectra(
-                plan,
-                stimulus,
-                Source(
-                    record,
-                    "activations of layer",
-                    recorder.learned,
-                    fit if perturbations_per_eval is None else None,
-                ),
-                size,
-                pooling=pooling,
-                noise_std=noise_std,
-                seed=seed,
-                title=self.get_name() if show_progress else None,
-                repetition=self.repetition,
+            tag_layer,
+            inputs,
+            forward_args,
+            Parts(plan.design, feature_mask, baselines),
+            size_of,
+        ) as flicker:
+            n_examples = flicker.stimulus.n_examples
+            size, device = size_of(n_examples), flicker.stimulus.inputs[0].device
+            warn_of_square_args(forward_args, n_examples)
+            recorder = LayerRecorder(
+                self.forward_func,
+                self.layer if isinstance(self.layer, list) else [self.layer],
+                layer_inputs=attribute_to_layer_input,
+                device_ids=self.device_ids,
+                channel_dim=channel_dim,
+                is_behind=flicker.is_behind,
             )
+
+            def record(
+                rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+            ) -> None:
+                shown = flicker.inputs_of(rows, frames, n_frames)
+                given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
+                recorder.record(shown, given, receive)
+
+            def fit() -> int:
+                return frames_that_fit(size.examples * recorder.bytes_per_row, device)
+
+            with recorder:
+                results = stream_spectra(
+                    plan,
+                    flicker.stimulus,
+                    Source(
+                        record,
+                        "activations of layer",
+                        recorder.learned,
+                        fit if perturbations_per_eval is None else None,
+                    ),
+                    size,
+                    pooling=pooling,
+                    noise_std=noise_std,
+                    seed=seed,
+                    title=self.get_name() if show_progress else None,
+                    repetition=self.repetition,
+                )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])

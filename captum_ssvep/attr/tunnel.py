@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._checks import instance, refuse_unknown_arguments
 from .._compat import log_usage
-from .._typing import Baselines, FeatureMask, Inputs
+from .._typing import Baselines, FeatureMask, Inputs, Layer
 from ..design import ComponentSelection, Design
 from ..model.arguments import (
     format_forward_args,
@@ -32,8 +32,9 @@ from ..spectrum.repetition import Repetition
 from ..spectrum.run import Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
-from ..stimulus.frames import Stimulus
+from ..stimulus.frames import validated_batch
 from .arranged import Arranged, layers_read, reduce_spectra
+from .flicker import Flicker, Parts, flickering
 
 
 class FrequencyTunnel(Attribution):
@@ -98,6 +99,7 @@ class FrequencyTunnel(Attribution):
         n_neighbors: int = 2,
         noise_std: float = 0.0,
         seed: int = 0,
+        tag_layer: Layer | None = None,
         **kwargs: Any,
     ) -> Arranged[Tensor]:
         """One number per attribution: how strongly it follows the tags.
@@ -112,8 +114,10 @@ class FrequencyTunnel(Attribution):
             frames_per_pass (int, optional): Frames per call of the wrapped method, each with all
                 examples. Default: 16
             show_progress (bool, optional): Progress bar over frames. Default: False
-            design, components, statistic, reduction, n_neighbors, noise_std, seed: As in
-                `FrequencyTaggingAttribution.attribute`.
+            design, components, statistic, reduction, n_neighbors, noise_std, seed, tag_layer: As in
+                `FrequencyTaggingAttribution.attribute`. With a ``tag_layer``, the method must
+                attribute to a layer behind it, and run the model on the inputs alone, as
+                ``LayerGradientXActivation`` does.
             **kwargs (Any, optional): Arguments of the wrapped method. ``target``, ``baselines``,
                 ``feature_mask`` and ``additional_forward_args`` with one entry per example are
                 repeated for every frame.
@@ -139,6 +143,7 @@ class FrequencyTunnel(Attribution):
             n_neighbors=n_neighbors if STATISTICS[statistic].reads_neighbors else 0,
             noise_std=noise_std,
             seed=seed,
+            tag_layer=tag_layer,
             **kwargs,
         )
         return reduce_spectra(spectra, components, statistic, reduction)
@@ -161,13 +166,15 @@ class FrequencyTunnel(Attribution):
         noise_std: float = 0.0,
         seed: int = 0,
         estimate_error: bool = False,
+        tag_layer: Layer | None = None,
         **kwargs: Any,
     ) -> Arranged[TaggedSpectrum]:
         """The full spectrum of the attributions.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This, the arguments up to ``show_progress``, and
-                ``design``, ``noise_std``, ``seed`` and ``**kwargs`` are as in `attribute`.
+                ``design``, ``noise_std``, ``seed``, ``tag_layer`` and ``**kwargs`` are as in
+                `attribute`.
             components, max_order, pooling, channel_dim, n_neighbors, estimate_error: As in
                 `FrequencyTaggingAttribution.spectrum`.
 
@@ -182,27 +189,40 @@ class FrequencyTunnel(Attribution):
         plan = SpectrumPlan.build(
             design, components, max_order, n_neighbors, noise_std, estimate_error
         )
-        stimulus = Stimulus.build(inputs, plan.design, tag_mask, tag_baselines, prefix="tag_")
         method = self.attribution_method
-        wrapped = _WrappedMethod(
-            method,
-            kwargs,
-            stimulus.inputs,
-            isinstance(inputs, tuple),
-            Recording(*layers_read(method), ChannelDims(channel_dim)),
-        )
-        with wrapped.listening():
-            results = stream_spectra(
-                plan,
-                stimulus,
-                Source(wrapped.record, "attributions to", wrapped.recording),
-                PassSize.within(stimulus.n_examples, frames_per_pass, None, "frames_per_pass"),
-                pooling=pooling,
-                noise_std=noise_std,
-                seed=seed,
-                title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
-                repetition=self.repetition,
+        recording = Recording(*layers_read(method), ChannelDims(channel_dim))
+
+        def size_of(n_examples: int) -> PassSize:
+            return PassSize.within(n_examples, frames_per_pass, None, "frames_per_pass")
+
+        with flickering(
+            self.forward_func,
+            tag_layer,
+            inputs,
+            format_forward_args(kwargs.get("additional_forward_args")),
+            Parts(plan.design, tag_mask, tag_baselines, prefix="tag_"),
+            size_of,
+        ) as flicker:
+            wrapped = _WrappedMethod(
+                method,
+                kwargs,
+                validated_batch(inputs),
+                isinstance(inputs, tuple),
+                recording,
+                flicker,
             )
+            with wrapped.listening():
+                results = stream_spectra(
+                    plan,
+                    flicker.stimulus,
+                    Source(wrapped.record, "attributions to", recording),
+                    size_of(flicker.stimulus.n_examples),
+                    pooling=pooling,
+                    noise_std=noise_std,
+                    seed=seed,
+                    title=f"{self.get_name()}: {method.get_name()}" if show_progress else None,
+                    repetition=self.repetition,
+                )
         kind, *kinds = wrapped.kinds
         arranged = [
             spectra if issubclass(item, tuple) else spectra[0]
@@ -230,9 +250,13 @@ class _WrappedMethod:
     Args:
         method: The method.
         kwargs: Its arguments.
-        inputs: What is shown, for the size of the batch.
+        inputs: Inputs of the model, one row for each example.
         takes_tuple: Whether the user gave the inputs as a tuple.
         recording: The layers to which it attributes.
+        flicker: What flickers.
+
+    Raises:
+        ValueError: If a layer flickers, and the method attributes to what lies in front of it.
     """
 
     method: Attribution
@@ -240,8 +264,19 @@ class _WrappedMethod:
     inputs: tuple[Tensor, ...]
     takes_tuple: bool
     recording: Recording
+    flicker: Flicker
     # The type of the method's result, then those of its items.
     kinds: list[type] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        front = self.flicker.front
+        for name, module in zip(self.recording.names, self.recording.modules, strict=True):
+            if front and (module is None or module in front.finished):
+                raise ValueError(
+                    f"Expected a method that attributes to a layer behind `tag_layer` "
+                    f"{front.name!r}, but {self.method.get_name()} attributes to {name!r}, in "
+                    "front of it; take a layer method, such as LayerGradientXActivation"
+                )
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -262,22 +297,23 @@ class _WrappedMethod:
         self, rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
     ) -> None:
         """Attribute to one pass of frames."""
+        shown = self.flicker.inputs_of(rows, frames, n_frames)
         if self.kinds:
-            result = self._attribute(frames, n_frames)
+            result = self._attribute(shown, n_frames)
         else:
             with self.trace.draws:
-                result = self._attribute(frames, n_frames)
+                result = self._attribute(shown, n_frames)
             self.recording.learn(self.precision.eps, self.trace)
         items = result if isinstance(result, list) else [result]
         self.kinds = [*map(type, (result, *items))]
         for index, item in enumerate(items):
             tensors = tuple(tensor.detach() for tensor in floating_tensors(item))
-            validate_rows(tensors, len(frames[0]), self.method.get_name())
+            validate_rows(tensors, len(shown[0]), self.method.get_name())
             receive(index, tensors)
 
     def _attribute(self, frames: tuple[Tensor, ...], n_frames: int) -> Any:
         if isinstance(self.method, GradientAttribution):
-            frames = tuple(frame.requires_grad_() for frame in frames)
+            frames = tuple(f.requires_grad_() if f.is_floating_point() else f for f in frames)
         # Without its decorator if it has one, as NoiseTunnel does.
         attribute = type(self.method).attribute
         return getattr(attribute, "__wrapped__", attribute)(

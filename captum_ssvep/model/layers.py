@@ -114,34 +114,40 @@ def _refuse_jitted(module: object) -> None:
         )
 
 
-def resolve_layer(layer: Layer, root: nn.Module | None) -> nn.Module:
+def resolve_layer(layer: Layer, root: nn.Module | None, argument: str = "layer") -> nn.Module:
     """The module that a layer or its name refers to.
+
+    Args:
+        layer: The layer.
+        root: The model; None if it is not known.
+        argument: What the user calls the layer. Default: ``"layer"``
 
     Raises:
         ValueError: If the layer is not in the model, where the model is known, or jitted.
         TypeError: If it is neither module nor name.
     """
     if isinstance(layer, str):
-        layer = _named_layer(layer, root)
+        layer = _named_layer(layer, root, argument)
     if not isinstance(layer, nn.Module):
+        several = " or a list of these" if argument == "layer" else ""
         raise TypeError(
-            "Expected `layer` to be a module, its name in the model or a list of these, but got "
+            f"Expected `{argument}` to be a module, its name in the model{several}, but got "
             f"{type(layer).__name__}"
         )
     _refuse_jitted(layer)
     if root is not None and all(layer is not module for module in root.modules()):
         raise ValueError(
-            f"Expected `layer` to be part of the model, but this {type(layer).__name__} is not; "
-            "take it from the model that runs, as in `model.layer4`"
+            f"Expected `{argument}` to be part of the model, but this {type(layer).__name__} is "
+            "not; take it from the model that runs, as in `model.layer4`"
         )
     return layer
 
 
-def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
+def _named_layer(name: str, root: nn.Module | None, argument: str) -> nn.Module:
     if root is None:
         raise ValueError(
-            f"Expected a module for `layer`, but got the name {name!r}, and names cannot be looked "
-            "up in a plain function; pass the module itself"
+            f"Expected a module for `{argument}`, but got the name {name!r}, and names cannot be "
+            "looked up in a plain function; pass the module itself"
         )
     inner = _unwrapped(root)
     inside = {plain_name(full): m for full, m in inner.named_modules(remove_duplicate=False)}
@@ -151,7 +157,7 @@ def _named_layer(name: str, root: nn.Module | None) -> nn.Module:
     close = difflib.get_close_matches(name, inside, n=3)
     children = [child for child, _ in inner.named_children()]
     raise ValueError(
-        f"Expected `layer` to name a module of the model, but it has no {name!r}; "
+        f"Expected `{argument}` to name a module of the model, but it has no {name!r}; "
         + (f"nearest: {', '.join(close)}" if close else f"outermost: {', '.join(children)}")
     )
 

@@ -87,6 +87,8 @@ class LayerRecorder:
             the model, or of their indices
         channel_dim (int, optional): Dimension of the channels in all layers. Default: None, what
             the modules show
+        is_behind (callable, optional): Whether the pass has come to where calls count. Default:
+            all calls count
 
     Raises:
         ValueError: If the model is jitted, or a layer is not in it, is never called, is not called
@@ -111,8 +113,10 @@ class LayerRecorder:
         layer_inputs: bool = False,
         device_ids: list[int] | None = None,
         channel_dim: int | None = None,
+        is_behind: Callable[[], bool] | None = None,
     ) -> None:
         self.forward_func = forward_func
+        self.is_behind = is_behind
         self.layer_inputs = layer_inputs
         self.root = root_module(forward_func)
         if not layers:
@@ -217,6 +221,11 @@ class LayerRecorder:
         """Calls per layer in a complete forward pass, the same on every device."""
         calls = [max(counter.values(), default=0) for counter in self._calls]
         silent = [repr(name) for name, count in zip(self.names, calls, strict=True) if count == 0]
+        if silent and self.is_behind:
+            raise ValueError(
+                "Expected every layer to be called behind `tag_layer`, whose output flickers, but "
+                f"{', '.join(silent)} was not; only what lies behind it changes with the frames"
+            )
         if silent:
             raise ValueError(
                 f"Expected every layer to be called in the forward pass, but {', '.join(silent)} "
@@ -234,6 +243,8 @@ class LayerRecorder:
         self._save(index, module, args, args if floating_tensors(args) else kwargs)
 
     def _save(self, index: int, module: nn.Module, args: Any, value: Any) -> None:
+        if self.is_behind and not self.is_behind():
+            return
         tensors = floating_tensors(value)
         if not any(tensor.dim() for tensor in tensors):
             raise TypeError(

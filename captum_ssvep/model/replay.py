@@ -1,15 +1,17 @@
 """Run again only what comes after a layer."""
 
+from __future__ import annotations
+
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from torch import nn
 
 from .._compat import copies, uncompiled
-from .layers import resolve_layer
+from .layers import layer_name, resolve_layer
 from .recorder import EarlyExit
 from .threads import in_this_thread
 
@@ -46,10 +48,17 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
         ...     torch.equal(model(torch.zeros(4, 2)), expected)
         True
     """
-    with _LOCK, uncompiled(), ExitStack() as stack:
-        outputs = _outputs_to(model, layer, run)
+    with uncompiled():
+        outputs = outputs_to(model, resolve_layer(layer, model), run)
         (*_, of_layer) = outputs.values()
-        replays = {module: _Replay(module, given) for module, given in outputs.items()}
+        with replaying(model, {module: Replay(module, given) for module, given in outputs.items()}):
+            yield of_layer[0]
+
+
+@contextmanager
+def replaying(model: nn.Module, replays: Mapping[nn.Module, Replay]) -> Iterator[None]:
+    """Put replays in the place of the forwards of modules; each pass of the model rewinds them."""
+    with _LOCK, uncompiled(), ExitStack() as stack:
 
         def rewind(module: nn.Module, args: Any) -> None:
             for replay in replays.values():
@@ -62,15 +71,19 @@ def replayed(model: nn.Module, layer: str, run: Callable[[], Any]) -> Iterator[A
             stack.callback(vars(module).update, own)
             stack.callback(vars(module).pop, "forward")
             vars(module)["forward"] = replay
-        yield of_layer[0]
+        yield
 
 
-def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn.Module, list[Any]]:
+def outputs_to(
+    model: nn.Module, layer: nn.Module, run: Callable[[], Any]
+) -> dict[nn.Module, list[Any]]:
     """What modules return up to a layer, call by call.
 
     Of nested modules, only the outermost that have returned by then are kept.
+
+    Raises:
+        ValueError: If the layer is not called.
     """
-    wanted = resolve_layer(layer, model)
     calls: list[tuple[nn.Module, Any]] = []
     began: list[int] = []
 
@@ -80,7 +93,7 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         del calls[began.pop() :]
         calls.append((module, copies(output)))
-        if module is wanted:
+        if module is layer:
             raise EarlyExit
 
     with ExitStack() as stack, suppress(EarlyExit):
@@ -91,8 +104,8 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
             stack.enter_context(module.register_forward_hook(hook, prepend=True))
         run()
         raise ValueError(
-            f"Expected layer {layer!r} to be called in the forward pass, but it never was; take "
-            "the parent of a module that only holds weights, as `out_proj` does"
+            f"Expected layer {layer_name(layer, model)!r} to be called in the forward pass, but it "
+            "never was; take the parent of a module that only holds weights, as `out_proj` does"
         )
     outputs: dict[nn.Module, list[Any]] = defaultdict(list)
     for module, output in calls:
@@ -100,22 +113,34 @@ def _outputs_to(model: nn.Module, layer: str, run: Callable[[], Any]) -> dict[nn
     return outputs
 
 
-class _Replay:
+class Replay:
     """Stands in for a module's forward: repeats the outputs of its first calls, then runs it.
 
-    It returns copies, since later layers may work in place.
+    Args:
+        module: The module.
+        outputs: What its first calls return.
+        copied: Makes what is returned, which later layers may change in place. Default: a copy
     """
 
-    def __init__(self, module: nn.Module, outputs: list[Any]) -> None:
+    def __init__(
+        self, module: nn.Module, outputs: list[Any], copied: Callable[[Any], Any] = copies
+    ) -> None:
         self.forward = module.forward
         self.outputs = outputs
+        self.copied = copied
         self.thread = threading.get_ident()
         self.rewind()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.left and threading.get_ident() == self.thread:
-            return copies(self.left.pop())
+        """The next of the outputs, if there is one left in this pass."""
+        if self.left and self.is_own_thread:
+            return self.copied(self.left.pop())
         return self.forward(*args, **kwargs)
+
+    @property
+    def is_own_thread(self) -> bool:
+        """Whether it is called in the thread that replays; others run the module."""
+        return threading.get_ident() == self.thread
 
     def rewind(self) -> None:
         """Begin a new pass."""

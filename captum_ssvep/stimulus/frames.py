@@ -81,6 +81,7 @@ class Stimulus:
         feature_mask: FeatureMask,
         baselines: Baselines,
         prefix: Literal["", "tag_"] = "",
+        of_layer: bool = False,
     ) -> Stimulus:
         """Check what the user gave and fill in the defaults.
 
@@ -89,21 +90,19 @@ class Stimulus:
             design: The design, with one part per id of the mask.
             prefix: ``"tag_"`` if the arguments' names begin with it, as in `FrequencyTunnel`.
                 Default: ``""``
+            of_layer: Whether the inputs are those of the rest of a network, which a layer gave.
+                Default: False
 
         Raises:
             TypeError, ValueError: If inputs, mask or baselines do not fit each other or the design.
         """
-        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+        tensors = validated_batch(inputs)
+        source = "the output of `tag_layer`" if of_layer else "`inputs`"
         for tensor in tensors:
-            _validate_input(tensor)
-        if len({len(tensor) for tensor in tensors}) != 1:
-            raise ValueError(
-                "Expected all `inputs` to hold the same number of examples, but got "
-                f"{[len(tensor) for tensor in tensors]}"
-            )
+            _validate_floats(tensor, source)
         mask_name = "tag_mask" if prefix else "feature_mask"
         if feature_mask is None:
-            feature_mask = tuple(_default_mask(tensor, design, mask_name) for tensor in tensors)
+            feature_mask = tuple(_default_mask(t, design, mask_name, source) for t in tensors)
         masks = _for_each_input(_checked_mask, feature_mask, tensors, mask_name)
         _validate_parts(masks, design, mask_name)
         dark = 0 if baselines is None else baselines
@@ -228,23 +227,40 @@ def _memory_format(tensor: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def _validate_input(tensor: Tensor) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(
-            f"Expected `inputs` to be a tensor or a tuple of tensors, but got "
-            f"{type(tensor).__name__}; the model's preprocessing turns images into tensors"
+def validated_batch(inputs: Inputs) -> tuple[Tensor, ...]:
+    """Inputs as a tuple of tensors with the same number of examples.
+
+    Raises:
+        TypeError, ValueError: If they are none.
+    """
+    tensors = inputs if isinstance(inputs, tuple) else (inputs,)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"Expected `inputs` to be a tensor or a tuple of tensors, but got "
+                f"{type(tensor).__name__}; the model's preprocessing turns images into tensors"
+            )
+        if tensor.dim() == 0 or len(tensor) == 0:
+            raise ValueError(
+                "Expected `inputs` to hold at least one example, but got shape "
+                f"{tuple(tensor.shape)}"
+            )
+    if len({len(tensor) for tensor in tensors}) != 1:
+        raise ValueError(
+            "Expected all `inputs` to hold the same number of examples, but got "
+            f"{[len(tensor) for tensor in tensors]}"
         )
+    return tensors
+
+
+def _validate_floats(tensor: Tensor, source: str) -> None:
     if not tensor.is_floating_point():
         raise TypeError(
-            f"Expected `inputs` of a floating dtype, since contrast scales values, but got "
-            f"{tensor.dtype}; convert them, or tag the output of the embedding that takes them"
-        )
-    if tensor.dim() == 0 or len(tensor) == 0:
-        raise ValueError(
-            f"Expected `inputs` to hold at least one example, but got shape {tuple(tensor.shape)}"
+            f"Expected {source} of a floating dtype, since contrast scales values, but got "
+            f"{tensor.dtype}; convert them, or pass the embedding that takes them as `tag_layer`"
         )
     if not tensor.isfinite().all():
-        raise ValueError("Expected `inputs` to be finite, but got NaN or infinity; replace them")
+        raise ValueError(f"Expected {source} to be finite, but got NaN or infinity; replace them")
 
 
 def _for_each_input(
@@ -262,18 +278,18 @@ def _for_each_input(
     return tuple(check(entry, tensor, name) for entry, tensor in zip(values, tensors, strict=True))
 
 
-def _default_mask(tensor: Tensor, design: Design, name: str) -> Tensor:
+def _default_mask(tensor: Tensor, design: Design, name: str, source: str) -> Tensor:
     if design.n_parts > 2:
         raise ValueError(
             f"Expected `{name}` for a design with {design.n_parts} parts, but got None, which "
-            "means left and right half; `tiles`, `ring` and `sectors` make masks with more parts"
+            "means left and right half; `tiles`, `sectors` and `channel_groups` make more"
         )
     if design.n_parts == 1:
         return torch.tensor(0)
     if tensor.dim() < 2 or tensor.shape[-1] < 2:
         raise ValueError(
-            f"Expected `{name}` for `inputs` of shape {tuple(tensor.shape)}, which have no left "
-            "and right half, but got None"
+            f"Expected `{name}` for {source} of shape {tuple(tensor.shape)}, without a left and a "
+            "right half, but got None"
         )
     return halves(tensor.shape)
 
@@ -309,8 +325,8 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     """The value with the input's number of dimensions, if it broadcasts to the input."""
     if not _broadcasts(value, tensor):
         raise ValueError(
-            f"Expected `{name}` to broadcast to the input's shape {tuple(tensor.shape)}, examples "
-            f"first, but got shape {tuple(value.shape)}{_remedy(value, tensor)}"
+            f"Expected `{name}` to broadcast to what flickers, of shape {tuple(tensor.shape)}, "
+            f"examples first, but got shape {tuple(value.shape)}{_remedy(value, tensor)}"
         )
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 

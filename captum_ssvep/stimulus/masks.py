@@ -172,6 +172,72 @@ def sectors(
     return _with_all_parts(mask, n, f"n={n}, radius={radius}")
 
 
+def channel_groups(
+    shape: Sequence[int], groups: int | Sequence[Sequence[int]], dim: int = 1
+) -> Tensor:
+    """Mask of channels, or groups of channels, of a layer whose output flickers (``tag_layer``).
+
+    Args:
+        shape (sequence of int): Shape of the layer's output, batch first.
+        groups (int or sequence of sequences of int): A number of groups of neighboring channels,
+            as equal as possible; or the channels of each group. Channels of no group stay as they
+            are.
+        dim (int, optional): Dimension of the channels. Default: 1
+
+    Returns:
+        Tensor: Integer mask that broadcasts to ``shape``, with size 1 in every other dimension;
+        -1 for channels of no group.
+
+    Raises:
+        ValueError: If a group is empty, or a channel is in two groups or does not exist.
+        TypeError: If an argument is of another type.
+
+    Examples::
+
+        >>> channel_groups((1, 5, 8, 8), 2).flatten().tolist()
+        [0, 0, 0, 1, 1]
+        >>> channel_groups((1, 5, 8, 8), [[4], [0, 2]]).flatten().tolist()
+        [1, -1, 1, -1, 0]
+    """
+    _validate_shape(shape)
+    integer(dim, "dim", at_least=-sys.maxsize)
+    if not -len(shape) < dim < len(shape) or dim == 0:
+        raise ValueError(
+            f"Expected `dim` to be a dimension after the batch, but got {dim} for shape "
+            f"{tuple(shape)}; channels of an image lie along 1"
+        )
+    n_channels = shape[dim]
+    if isinstance(groups, (int, np.integer)) and not isinstance(groups, bool):
+        n_groups = integer(groups, "groups")
+        members = [part.tolist() for part in np.array_split(np.arange(n_channels), n_groups)]
+    else:
+        members = _members(groups)
+    flat = [channel for group in members for channel in group]
+    unknown = [channel for channel in flat if not 0 <= channel < n_channels]
+    if unknown or len(set(flat)) < len(flat) or not members or not all(members):
+        raise ValueError(
+            f"Expected `groups` of different channels among 0 to {n_channels - 1}, at least one "
+            f"in each, but got {shown(groups)}; `[[0, 1], [2]]` makes two"
+        )
+    mask = torch.full([n_channels], UNTAGGED)
+    for part, group in enumerate(members):
+        mask[group] = part
+    dim %= len(shape)
+    return mask.reshape([-1 if d == dim else 1 for d in range(len(shape))])
+
+
+def _members(groups: object) -> list[list[int]]:
+    """The channels of each group."""
+    try:
+        lists = [list(group) for group in groups]  # type: ignore[attr-defined]
+        return [[integer(channel, "groups", at_least=0) for channel in group] for group in lists]
+    except TypeError:
+        raise TypeError(
+            "Expected `groups` to be a number, or a list of channels for each group, as in "
+            f"[[0, 1], [2]], but got {shown(groups)}"
+        ) from None
+
+
 def _validate_shape(shape: Sequence[int]) -> None:
     whole = isinstance(shape, Sequence) and all(isinstance(n, (int, np.integer)) for n in shape)
     if not whole or min(shape, default=0) < 0:
