@@ -28,6 +28,7 @@ from captum_ssvep import (
     FrequencyTaggingAttribution,
     FrequencyTunnel,
     TaggingDesign,
+    TwoLevelDesign,
     ablated,
     ablation_damage,
     as_explanation,
@@ -94,6 +95,11 @@ def spectrum(noise_std=0.0, pooling="channel"):
 
 
 @cache
+def corners():
+    return TAGGING.spectrum(IMAGES, design=TwoLevelDesign())
+
+
+@cache
 def scores():
     return score_neurons(
         FrequencyTaggingAttribution(NET, ["0", "1"]),
@@ -118,7 +124,10 @@ INSTANCES = {
     "FrequencyTunnel": lambda: TUNNEL,
     "NeuronScores": scores,
     "TaggedSpectrum": spectrum,
+    "TaggedSpectrum.shapley_interactions": corners,
+    "TaggedSpectrum.shapley_values": corners,
     "TaggingDesign": TaggingDesign,
+    "TwoLevelDesign": TwoLevelDesign,
 }
 
 
@@ -178,8 +187,10 @@ VALUES = {
     "first": {"0": torch.rand(4), "1": torch.rand(4)},
     "floor": torch.tensor(1e-6),
     "forward_func": NET,
+    "image": IMAGES[:1],
     "images": IMAGES,
     "inputs": IMAGES,
+    "interactions": torch.tensor([0.5]),
     "k": 2,
     "label": 0,
     "labels": LABELS,
@@ -211,6 +222,7 @@ VALUES = {
     "ratio": AMPLITUDES,
     "reduction": "mean",
     "result": torch.rand(2, 4, 6, 6),
+    "results": scores,
     "rows": 2,
     "scores": scores,
     "second": {"0": torch.rand(4), "1": torch.rand(4)},
@@ -229,10 +241,14 @@ VALUES = {
 # Values for some callables alone.
 SPECIAL = {
     "ChebyshevGrid.line_frequency(line)": (1, 1),
+    "channel_groups(groups)": [[0, 1], [2]],
     "ChebyshevGrid.line_weights(lines)": [(1, 1)],
     "ChebyshevGrid.from_dict(values)": ChebyshevGrid().to_dict(),
     "TaggingDesign.from_dict(values)": TaggingDesign().to_dict(),
+    "TwoLevelDesign.from_dict(values)": TwoLevelDesign().to_dict(),
     "TaggingDesign.collisions(components)": TaggingDesign().components("all", 5),
+    "plot_interaction_matrix(values)": torch.tensor([0.3, -0.6]),
+    "plot_interactions(values)": torch.tensor([0.3, -0.6]),
     "plot_maps(spectrum)": lambda: spectrum(pooling=None),
     "plot_neighbors(spectrum)": lambda: spectrum(noise_std=0.1),
     "plot_top_images(images)": IMAGES.repeat(2, 1, 1, 1),
@@ -265,7 +281,7 @@ def callables_of(name, value):
         ours = getattr(getattr(value, key), "__module__", None) or ""
         if not key.startswith("_") and ours.startswith("captum_ssvep"):
             if inspect.isfunction(member):
-                instance = INSTANCES.get(name)
+                instance = INSTANCES.get(f"{name}.{key}", INSTANCES.get(name))
                 found[f"{name}.{key}"] = instance and _method(instance, key, member)
             elif isinstance(member, (classmethod, staticmethod)):
                 found[f"{name}.{key}"] = getattr(value, key)
