@@ -223,7 +223,7 @@ def contrast_range(values: Iterable[Any]) -> tuple[float, float]:
     if len(floats) != 2 or not floats[0] < floats[1]:
         raise ValueError(
             "Expected `contrast` to be (lowest, highest) with lowest < highest, but got "
-            f"{floats}; the default is (0.5, 1.0)"
+            f"{floats}; (0.5, 1.0) goes from half to full contrast"
         )
     if floats[0] >= 0 and 10 < floats[1] <= 100:
         raise ValueError(

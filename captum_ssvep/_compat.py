@@ -99,8 +99,9 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
 
 
 def tensors_in(value: Any) -> list[Tensor]:
-    """All tensors of nested tuples, lists and dictionaries."""
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    """All dense tensors of nested tuples, lists and dictionaries."""
+    leaves = (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+    return [leaf for leaf in leaves if leaf.layout == torch.strided]
 
 
 def copies(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +41,10 @@ class Flicker:
     stimulus: Stimulus
     inputs_of: Callable[[slice, tuple[Tensor, ...], int], tuple[Tensor, ...]]
     front: Front | None = None
+
+    def learning(self) -> AbstractContextManager[None]:
+        """A context for every run of the model, in which the first one is learned from."""
+        return nullcontext() if self.front is None else self.front.learning()
 
     @property
     def is_behind(self) -> Callable[[], bool] | None:
@@ -80,20 +84,19 @@ def flickering(
     step = size_of(n_examples).examples
     blocks = [slice(first, first + step) for first in range(0, n_examples, step)]
     front = Front(forward_func, tag_layer)
-    activations = front.run(
-        [
-            (
-                tuple(tensor[rows] for tensor in tensors),
-                repeat_forward_args(forward_args, n_examples, 1, rows),
-            )
-            for rows in blocks
-        ]
-    )
-    stimulus = Stimulus.build(activations, *parts, of_layer=True)
+    # Copies, since the model may work in place on its inputs.
+    given = [
+        (
+            tuple(tensor[rows].clone() for tensor in tensors),
+            repeat_forward_args(forward_args, n_examples, 1, rows),
+        )
+        for rows in blocks
+    ]
 
     def inputs_of(rows: slice, frames: tuple[Tensor, ...], n_frames: int) -> tuple[Tensor, ...]:
         front.show(frames[0], blocks.index(rows), n_frames)
         return tuple(torch.cat([tensor[rows]] * n_frames) for tensor in tensors)
 
-    with front.replayed():
+    with front.replayed(given) as activations:
+        stimulus = Stimulus.build(activations, *parts, of_layer=True)
         yield Flicker(stimulus, inputs_of, front)

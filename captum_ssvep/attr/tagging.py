@@ -303,7 +303,8 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             ) -> None:
                 shown = flicker.inputs_of(rows, frames, n_frames)
                 given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
-                recorder.record(shown, given, receive)
+                with flicker.learning():
+                    recorder.record(shown, given, receive)
 
             def fit() -> int:
                 return frames_that_fit(size.examples * recorder.bytes_per_row, device)

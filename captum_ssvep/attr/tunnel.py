@@ -301,7 +301,7 @@ class _WrappedMethod:
         if self.kinds:
             result = self._attribute(shown, n_frames)
         else:
-            with self.trace.draws:
+            with self.trace.draws, self.flicker.learning():
                 result = self._attribute(shown, n_frames)
             self.recording.learn(self.precision.eps, self.trace)
         items = result if isinstance(result, list) else [result]

@@ -8,6 +8,7 @@ from .._checks import choice, count, integer
 from .base import Design
 from .collisions import collision_free_bins
 from .components import MOST_VECTORS, n_vectors
+from .fractions import MOST_FRAMES, n_products
 from .grids import ChebyshevGrid, can_be_run
 from .tags import TaggingDesign, Waveform
 from .two_level import TwoLevelDesign
@@ -24,7 +25,7 @@ def choose_design(
     n_parts: int,
     max_order: int = 4,
     kind: DesignKind = "auto",
-    contrast: tuple[float, float] = (0.5, 1.0),
+    contrast: tuple[float, float] | None = None,
     waveform: Waveform = "sine",
 ) -> Design:
     """Choose a design for a number of parts, in which components up to an order do not collide.
@@ -53,7 +54,8 @@ def choose_design(
             ``"time"`` for networks with memory, for noise and for films of the stimulus, and
             ``"two-level"`` to learn what combines with what among many parts.
             Default: ``"auto"``
-        contrast (tuple of float, optional): As in `TaggingDesign`. Default: (0.5, 1.0)
+        contrast (tuple of float, optional): Lowest and highest contrast. Default: None, (0.5, 1.0),
+            or (0.0, 1.0) for ``"two-level"``
         waveform (str, optional): As in `TaggingDesign`; ``"triangle"`` only in time.
             Default: ``"sine"``
 
@@ -84,7 +86,8 @@ def choose_design(
             f"got {waveform!r}; take kind='time'"
         )
     if kind == "two-level":
-        return TwoLevelDesign(n_parts, max_order, contrast)
+        return TwoLevelDesign(n_parts, max_order, (0.0, 1.0) if contrast is None else contrast)
+    contrast = (0.5, 1.0) if contrast is None else contrast
     if not _is_affordable(n_parts, max_order, kind, waveform):
         raise _too_many_frames(n_parts, max_order, kind, waveform)
     if _is_grid(n_parts, kind, waveform):
@@ -132,6 +135,8 @@ def _too_many_frames(
     remedies = [f"max_order={lower}"] if lower else []
     if kind != "time" and _is_affordable(n_parts, max_order, "time", waveform):
         remedies.append("kind='time'")
+    if n_products(n_parts, max_order) <= MOST_FRAMES:
+        remedies.append("kind='two-level', which shows parts or does not")
     if fewer:
         remedies.append(f"at most {fewer} parts, each of several regions")
     if not remedies:

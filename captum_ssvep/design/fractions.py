@@ -8,10 +8,11 @@ stronger the aliases. See Box and Hunter (1961), "The 2^(k-p) fractional factori
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import islice
-from operator import mul
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, reduce
+from itertools import combinations
+from operator import mul, xor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,11 @@ N_LENGTHS = 4
 # Sweeps of the search for columns with few words; fewer where columns times frames are many.
 MOST_SWEEPS = 20
 MOST_SWEPT = 2**25
-# Subsets at which the search for parts to mirror starts.
-N_STARTS = 4
+# More halves of words are not listed.
+MOST_LISTED = 1_000_000
 
 
-def n_lines(n_parts: int, max_order: int) -> int:
+def n_products(n_parts: int, max_order: int) -> int:
     """How many products of up to ``max_order`` signs there are, with the empty one.
 
     No fraction that separates them has fewer frames. Of more than the most frames, only so many are
@@ -34,7 +35,7 @@ def n_lines(n_parts: int, max_order: int) -> int:
 
     Examples::
 
-        >>> n_lines(4, 2), n_lines(10**9, 10**9) > MOST_FRAMES
+        >>> n_products(4, 2), n_products(10**9, 10**9) > MOST_FRAMES
         (11, True)
     """
     total = 0
@@ -180,9 +181,7 @@ def signs(lines: NDArray[np.int64], n_frames: int) -> NDArray[np.int8]:
     return found
 
 
-def word_counts(
-    columns: Sequence[int], n_frames: int, mirrored: Sequence[int] = ()
-) -> Iterator[int]:
+def word_counts(columns: Sequence[int], n_frames: int) -> Iterator[int]:
     r"""Count the words of length 0, 1, 2 and so on, up to the number of columns.
 
     By the identity of MacWilliams (1963), the numbers :math:`A_i` of frames with ``i`` parts of
@@ -192,17 +191,13 @@ def word_counts(
 
     with the Krawtchouk polynomials :math:`K_j`.
 
-    Args:
-        columns, n_frames: The fraction.
-        mirrored (sequence of int, optional): Parts whose signs are turned around. A word with an
-            odd number of them counts as -1. Default: none
-
     Examples::
 
-        >>> list(word_counts((1, 2, 4, 8, 15), 16)), list(word_counts((1, 2, 3), 4, [0]))
-        ([1, 0, 0, 0, 0, 1], [1, 0, 0, -1])
+        >>> list(word_counts((1, 2, 4, 8, 15), 16))
+        [1, 0, 0, 0, 0, 1]
     """
-    low = np.bincount(_n_low(columns, n_frames, _flips(columns, mirrored))).tolist()
+    n_low = (signs(np.array(columns), n_frames) < 0).sum(axis=0)
+    low = np.bincount(n_low).tolist()
     for values in _krawtchouk(len(columns)):
         yield sum(map(mul, low, values)) // n_frames
 
@@ -219,27 +214,6 @@ def _krawtchouk(n_parts: int) -> Iterator[list[int]]:
         before, values = values, following
 
 
-def _flips(columns: Sequence[int], mirrored: Sequence[int]) -> NDArray[np.int64]:
-    flips = np.ones(len(columns), dtype=np.int64)
-    flips[list(mirrored)] = -1
-    return flips
-
-
-def _n_low(columns: Sequence[int], n_frames: int, flips: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many parts have the sign -1 in each frame."""
-    coefficients = np.zeros(n_frames, dtype=np.int64)
-    coefficients[list(columns)] = flips
-    return (len(columns) - _walsh(coefficients)) // 2
-
-
-def _walsh(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums over all frames, with the signs of every line."""
-    for bit in range(len(values).bit_length() - 1):
-        pairs = values.reshape(-1, 2, 2**bit)
-        values = np.stack([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]], axis=1)
-    return values.ravel()
-
-
 def shortest_words(columns: Sequence[int], n_frames: int) -> tuple[int, int] | None:
     """Length of the shortest words, and how many there are; None if there is no word.
 
@@ -252,62 +226,55 @@ def shortest_words(columns: Sequence[int], n_frames: int) -> tuple[int, int] | N
     return next(((length, number) for length, number in counts if length and number), None)
 
 
-@lru_cache(maxsize=64)
-def parts_to_mirror(
-    columns: tuple[int, ...], n_frames: int, length: int
-) -> tuple[tuple[int, ...], int]:
-    """Parts to mirror, so that most of the shortest words have an odd number of them.
-
-    Only the aliases of those words change their sign. Of equally many shortest words, more of those
-    with one letter more change theirs.
-
-    Args:
-        columns, n_frames: The fraction.
-        length (int): Length of its shortest words.
-
-    Returns:
-        tuple: The parts, and how many more of the shortest words keep their sign than change it.
+def words(columns: Sequence[int], length: int) -> set[frozenset[int]]:
+    """The words of a length, as sets of parts: two halves with the same XOR.
 
     Examples::
 
-        >>> parts_to_mirror((1, 2, 4, 8, 15), 16, 5)
-        ((0, 1, 2, 3, 4), -1)
+        >>> sorted(map(sorted, words((1, 2, 4, 7, 8, 14), 4)))
+        [[0, 1, 2, 3], [0, 3, 4, 5], [1, 2, 4, 5]]
     """
-    tables = islice(_krawtchouk(len(columns)), length, length + 2)
-    padded = [np.pad(np.array(values, dtype=np.int64), 1) for values in tables]
-    starts = 1 - 2 * np.random.default_rng(0).integers(2, size=(N_STARTS, len(columns)))
-    starts[0] = -1  # turns all words of odd length
-    climbs = (_climb(columns, n_frames, padded, flips) for flips in starts)
-    (kept, *_), flips = min(climbs, key=lambda climb: climb[0])
-    return tuple(np.flatnonzero(flips < 0).tolist()), kept // n_frames
+    halves: dict[int, list[frozenset[int]]] = defaultdict(list)
+    for parts in combinations(range(len(columns)), length // 2):
+        halves[_xor(columns, parts)].append(frozenset(parts))
+    found = set()
+    for parts in combinations(range(len(columns)), length - length // 2):
+        for other in halves.get(_xor(columns, parts), ()):
+            if other.isdisjoint(parts):
+                found.add(other.union(parts))
+    return found
 
 
-def _climb(
-    columns: tuple[int, ...],
-    n_frames: int,
-    tables: Sequence[NDArray[np.int64]],
-    flips: NDArray[np.int64],
-) -> tuple[list[int], NDArray[np.int64]]:
-    """Mirror one part after another, as long as the first sum falls, or the next at an equal first.
+def _xor(columns: Sequence[int], parts: Iterable[int]) -> int:
+    return reduce(xor, (columns[part] for part in parts), 0)
 
-    Each sum over the frames is of the values that a table has for the number of low parts, from -1.
-    Of a Krawtchouk polynomial it is the signed number of words, as in `word_counts`.
+
+@lru_cache(maxsize=64)
+def rotation_to_other_words(columns: tuple[int, ...], n_frames: int) -> tuple[int, float]:
+    """By how many places to shift columns among the parts, so that words become others.
+
+    Args:
+        columns, n_frames: A fraction that has words.
+
+    Returns:
+        tuple: The number of places, and the share of the shortest words that stay as they are.
+
+    Examples::
+
+        >>> rotation_to_other_words((1, 2, 4, 8, 16, 32, 64, 31, 103), 128)
+        (1, 0.0)
     """
-    low = _n_low(columns, n_frames, flips)
-    sums = [int(table[low + 1].sum()) for table in tables]
-    while True:
-        tries = []
-        for table in tables:
-            # A part that is mirrored becomes low in frames where it was high, and high in others.
-            more, fewer = table[low + 2], table[low]
-            change = flips * _walsh(more - fewer)[list(columns)]
-            tries.append(((more + fewer).sum() + change) // 2)
-        place = np.lexsort(tries[::-1])[0]
-        found = [int(values[place]) for values in tries]
-        if found >= sums:
-            return sums, flips
-        sums, flips = found, np.where(np.arange(len(flips)) == place, -flips, flips)
-        low = _n_low(columns, n_frames, flips)
+    n_parts, (length, _) = len(columns), shortest_words(columns, n_frames) or (0, 0)
+    if math.comb(n_parts, length - length // 2) > MOST_LISTED:
+        return 1, 0.0  # of so many words few stay
+    own = words(columns, length)
+
+    def n_kept(places: int) -> int:
+        shifted = {frozenset((part + places) % n_parts for part in word) for word in own}
+        return len(shifted & own)
+
+    best = min(range(1, n_parts), key=n_kept)
+    return best, n_kept(best) / len(own)
 
 
 def lowest_orders(columns: Sequence[int], n_frames: int) -> NDArray[np.int64]:

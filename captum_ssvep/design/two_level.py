@@ -17,8 +17,8 @@ from .fractions import (
     fewest_parts,
     find_columns,
     lowest_orders,
-    n_lines,
-    parts_to_mirror,
+    n_products,
+    rotation_to_other_words,
     shortest_words,
     signs,
 )
@@ -58,6 +58,8 @@ class TwoLevelDesign(Design):
         contrast (tuple of float, optional): Lowest and highest contrast. Default: (0.0, 1.0)
         mirrored (sequence of int, optional): Parts whose two contrasts change places; `replicate`
             sets it. Default: none
+        rotation (int, optional): By how many places columns are shifted among the parts;
+            `replicate` sets it. Default: 0
 
     Raises:
         ValueError: If a number is out of range, or there would be more than 65,536 frames.
@@ -78,6 +80,7 @@ class TwoLevelDesign(Design):
     max_order: int = 2
     contrast: tuple[float, float] = (0.0, 1.0)
     mirrored: Sequence[int] = ()
+    rotation: int = 0
 
     def _validate(self) -> None:
         super()._validate()
@@ -85,15 +88,15 @@ class TwoLevelDesign(Design):
         object.__setattr__(self, "max_order", integer(self.max_order, "max_order"))
         mirrored = tuple(sorted(integers(self.mirrored, "mirrored", ()).tolist()))
         object.__setattr__(self, "mirrored", mirrored)
+        object.__setattr__(self, "rotation", integer(self.rotation, "rotation", at_least=0))
         # The smallest power of two with a line for each component.
-        n_frames = 2 ** (n_lines(self.n_parts, self.max_order) - 1).bit_length()
+        n_frames = 2 ** (n_products(self.n_parts, self.max_order) - 1).bit_length()
         fits = n_frames <= MOST_FRAMES and self.n_parts * n_frames <= MOST_WEIGHTS
         if not fits or not self.columns:
             raise ValueError(
                 "Expected `n_parts` and `max_order` of a two-level design of at most "
                 f"{MOST_FRAMES:,} frames that fit into memory, but {count(self.n_parts, 'part')} "
-                f"to order {self.max_order} take more; lower `max_order`, group parts, or let "
-                "`choose_design` choose tags with kind='time'"
+                f"to order {self.max_order} take more; lower `max_order`, or group parts"
             )
         if len({*mirrored} & {*range(self.n_parts)}) < len(mirrored):
             raise ValueError(
@@ -104,7 +107,9 @@ class TwoLevelDesign(Design):
     @cached_property
     def columns(self) -> tuple[int, ...]:
         """Column of each part, an integer below the number of frames."""
-        return find_columns(self.n_parts, min(2 * self.max_order, self.n_parts)) or ()
+        columns = find_columns(self.n_parts, min(2 * self.max_order, self.n_parts)) or ()
+        first = -self.rotation % self.n_parts
+        return columns[first:] + columns[:first]
 
     @property
     def n_frames(self) -> int:
@@ -262,28 +267,31 @@ class TwoLevelDesign(Design):
         return lowest_orders(self.columns, self.n_frames)
 
     def replicate(self) -> tuple[Design, float]:
-        r"""The same columns with some parts mirrored, so that most aliases change their sign.
+        r"""A fraction with other words, so that every component has other aliases.
 
-        The aliases of a word change sign if an odd number of its parts are mirrored. If that is a
-        share ``p`` of the shortest words, the difference of the two designs is :math:`2 \sqrt p`
-        times the error. All combinations together have no aliases.
+        Columns are shifted among the parts, which makes other words of them: the difference of the
+        two designs is then :math:`\sqrt 2` times the error. A single word of all parts stays as it
+        is; then a part is mirrored, which turns its aliases around, and the difference is twice the
+        error. All combinations together have no aliases.
         """
-        shortest = shortest_words(self.columns, self.n_frames)
-        if shortest is None:
+        n_words = 2 ** (self.n_parts - self.n_frames.bit_length() + 1) - 1
+        if n_words == 0:
             return self, 1.0
-        length, number = shortest
-        parts, kept = parts_to_mirror(self.columns, self.n_frames, length)
-        mirrored = tuple({*self.mirrored} ^ {*parts})
-        return replace(self, mirrored=mirrored), 2 * math.sqrt((1 - kept / number) / 2)
+        if n_words == 1:
+            return replace(self, mirrored=tuple({*self.mirrored} ^ {0})), 2.0
+        places, share_kept = rotation_to_other_words(self.columns, self.n_frames)
+        rotation = (self.rotation + places) % self.n_parts
+        return replace(self, rotation=rotation), math.sqrt(2 * (1 - share_kept))
 
     def __str__(self) -> str:
         return f"two-level design of {count(self.n_parts, 'part')}"
 
     def __repr__(self) -> str:
         low, high = self.contrast
-        mirrored = f", mirrored {', '.join(map(str, self.mirrored))}" if self.mirrored else ""
+        changes = f", mirrored {', '.join(map(str, self.mirrored))}" if self.mirrored else ""
+        changes += f", rotated by {self.rotation}" if self.rotation else ""
         return (
             f"TwoLevelDesign({count(self.n_parts, 'part')} at contrast {low:g} or {high:g}, "
             f"{self.n_frames} frames, collision-free to order {self.collision_free_order}"
-            f"{mirrored})"
+            f"{changes})"
         )

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .._checks import shown
 from .._typing import ForwardFunction, Layer
+from ..model.arguments import format_forward_args
 from ..model.layers import root_module
 from ..model.recorder import LayerRecorder
 from .batches import Data, as_loader, batches_of, device_of
@@ -16,6 +18,7 @@ def layer_mean(
     layer: Layer,
     data: Data,
     *,
+    additional_forward_args: object = None,
     batch_size: int = 32,
     num_workers: int = 0,
     show_progress: bool = True,
@@ -30,6 +33,8 @@ def layer_mean(
         model (Module): The model, in eval mode, or a function that runs it.
         layer (Module or str): The layer, or its name. It returns one tensor, examples first.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs.
+        additional_forward_args (Any, optional): Further arguments of the forward function, the
+            same for all images. Default: None
         batch_size (int, optional): Images in a batch of a Dataset. Default: 32
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         show_progress (bool, optional): Progress bar over batches. Default: True
@@ -40,7 +45,7 @@ def layer_mean(
 
     Raises:
         ValueError: If the layer is not in the model, its shape differs between images, it returns
-            several tensors, or the data are empty.
+            several tensors or what is not finite, or the data are empty.
         TypeError: If an argument is of the wrong type.
 
     Examples::
@@ -53,6 +58,9 @@ def layer_mean(
         tensor([[1.5000, 3.0000]])
     """
     root = root_module(model)
+    if isinstance(layer, (list, tuple)):
+        raise TypeError(f"Expected `layer` to be a single one, but got {shown(layer)}; pick one")
+    forward_args = format_forward_args(additional_forward_args)
     loader = as_loader(data, batch_size, num_workers)
     sums: list[Tensor] = []
     n_images = 0
@@ -77,8 +85,13 @@ def layer_mean(
         for batch in tqdm(
             batches_of(loader, device_of(root)), desc="mean", disable=not show_progress
         ):
-            recorder.record(batch.tensors, (), receive)
+            recorder.record(batch.tensors, forward_args, receive)
             n_images += len(batch)
     if not sums:
         raise ValueError("Expected `data` to hold at least one image, but got none")
+    if not sums[0].isfinite().all():
+        raise ValueError(
+            "Expected `data` for which the layer is finite, but its mean holds NaN or infinity; "
+            "leave out the images that cause them"
+        )
     return (sums[0] / n_images)[None].to(dtypes.pop())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,10 @@ from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import NeuronKind
 from .data import NOWHERE
 from .significance import Test, benjamini_hochberg, sign_flip_test, t_test
-from .tally import Tally, interaction_of, pack, unpack
+from .tally import Moments, Tally, interaction_of, pack, unpack
+
+# Responses closer to the sum of both parts are called neither AND nor OR.
+LEAST_INDEX = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,23 +308,26 @@ class NeuronScores:
             }
         pairs = [*corner_tables(self.components, self.design)]
         row = pairs.index((min(parts), max(parts)))
-        effects = {layer: tally.interaction for layer, tally in self.overall.items()}
+        effects = {layer: cast(Moments, tally.interaction) for layer, tally in self.overall.items()}
         return {
             layer: t_test(effect.mean[row], effect.variance[row], effect.count)
             for layer, effect in effects.items()
-            if effect is not None
         }
 
     def and_like(
         self, parts: Sequence[int], alpha: float = 0.05, test: Literal["t", "sign_flip"] = "t"
     ) -> dict[str, Tensor]:
-        """Which neurons need both parts: their mean `and_or_index` is positive, beyond chance.
+        """Which neurons need both parts: beyond chance, and by more than a little.
+
+        Their interaction effect differs from zero over images, and their `and_or_index` is at
+        least 0.1: over many images, a test alone finds the smallest of effects.
 
         Args:
             parts (sequence of int): As in `interaction_effect`.
             alpha (float, optional): False discovery rate of interaction effects among all neurons
                 (Benjamini-Hochberg). Default: 0.05
-            test (str, optional): As in `interaction_p_values`. Default: ``"t"``
+            test (str, optional): As in `interaction_p_values`. From a single image, none passes.
+                Default: ``"t"``
 
         Returns:
             dict[str, Tensor]: Boolean, shape ``(*neuron)``.
@@ -331,7 +337,7 @@ class NeuronScores:
     def or_like(
         self, parts: Sequence[int], alpha: float = 0.05, test: Literal["t", "sign_flip"] = "t"
     ) -> dict[str, Tensor]:
-        """Which neurons need but one of two parts: their mean `and_or_index` is negative.
+        """Which neurons need but one of two parts: as `and_like`, with an index of at most -0.1.
 
         Args:
             parts, alpha, test: As in `and_like`.
@@ -346,7 +352,7 @@ class NeuronScores:
     ) -> dict[str, Tensor]:
         passes = _discoveries(self.interaction_p_values(parts, test), alpha)
         index = self.and_or_index(parts)
-        return {layer: passes[layer] & (sign * index[layer] > 0) for layer in passes}
+        return {layer: passes[layer] & (sign * index[layer] >= LEAST_INDEX) for layer in passes}
 
     def table(self) -> list[dict[str, Any]]:
         """One record per neuron, for ``pandas.DataFrame``.
@@ -403,8 +409,8 @@ class NeuronScores:
         other's images move up by ``n_indexed``, as in a ``ConcatDataset``.
 
         Raises:
-            ValueError: If the two were not scored alike. Scores do not hold the noise, baselines
-                and weights, so differences in these go unnoticed.
+            ValueError: If the two were not scored alike. Scores do not hold the noise, baselines,
+                weights and ``tag_layer``, so differences in these go unnoticed.
             TypeError: If the other is something else.
         """
         moved = {

@@ -16,7 +16,7 @@ from ..attr.arranged import Arranged, layers_read
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..attr.tunnel import FrequencyTunnel
 from ..design import ComponentSelection
-from ..model.layers import root_module
+from ..model.layers import layer_name, resolve_layer, root_module
 from ..spectrum.plan import validate_statistic
 from ..spectrum.run import Pooling
 from ..spectrum.statistics import Reduction, Statistic, validate_choices
@@ -203,6 +203,11 @@ class _Sweep:
     def settings(self) -> dict[str, Any]:
         """The settings that a checkpoint of this sweep must agree with."""
         root = root_module(self.attribution.forward_func)
+        arguments = {k: value for k, value in self.arguments.items() if k not in PASS_SIZES}
+        if arguments.get("tag_layer") is not None:
+            # By its name: the weights of a ReLU do not tell it from another.
+            module = resolve_layer(arguments["tag_layer"], root, "tag_layer")
+            arguments["tag_layer"] = layer_name(module, root)
         return {
             "method": _description(self.attribution),
             # Behind a plain function, at least the layers are known.
@@ -211,7 +216,7 @@ class _Sweep:
             "by_class": self.by_class,
             "labels_as": self.labels_as,
             **vars(self.reading),
-            **{name: value for name, value in self.arguments.items() if name not in PASS_SIZES},
+            **arguments,
         }
 
 

@@ -93,11 +93,16 @@ def corner_tables(
         [(0, 1), (0, 2), (1, 2)]
     """
     places = {component: row for row, component in enumerate(components)}
-    held = by_parts(components, design)
+    # At the Nyquist frequency a component cannot be told from its mirror image.
+    clear = [c for c in components if not (design.in_time and design.power_share(c) == 1)]
+    held = by_parts(tuple(clear), design)
     tables = {}
     for i, j in combinations(range(design.n_parts), 2):
         groups = [held.get(parts, ()) for parts in ((i,), (j,), (i, j))]
-        if not all(groups):
+        # Each of them begins with the lowest order. Without that, the others mean nothing.
+        if not all(
+            min((c.order - len(c.parts) for c in group), default=1) == 0 for group in groups
+        ):
             continue
         counting = [component for group in groups for component in group]
         multiples = np.abs(np.array(counting))[:, [i, j]]

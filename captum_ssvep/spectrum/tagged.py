@@ -48,7 +48,7 @@ class TaggedSpectrum:
             :math:`X_k = \sum_t y_t e^{-2 \pi i k t / T}`, as ``numpy.fft.rfft`` gives them; for
             a grid see `ChebyshevGrid`.
         components (tuple[Component, ...]): The component of each line.
-        design (Design): The stimulus, a `TaggingDesign` or a `ChebyshevGrid`.
+        design (Design): The stimulus, such as a `TaggingDesign` or a `TwoLevelDesign`.
         mean (Tensor): Mean over the record, shape ``(N, *neuron)``.
         variance (Tensor or None): Variance over the record, in the same shape; None for a sum of
             spectra, which does not determine it.
@@ -320,8 +320,10 @@ class TaggedSpectrum:
         """The activation with two parts at their lowest and highest contrast.
 
         This is the response averaged over the contrasts of all other parts, as in
-        `contrast_response`. On a two-level design it is the mean over the frames of each corner;
-        from components to some order, kinks of the response are rounded off.
+        `contrast_response`. On a two-level design it is the mean over the frames of each corner.
+        From components to some order, kinks of the response are rounded off: interaction effects of
+        a real network come out wrong by a tenth to a half, more for contrasts from 0 to 1 than from
+        0.5 to 1 (see the README).
 
         Args:
             parts (sequence of int): Two parts.
@@ -470,12 +472,13 @@ class TaggedSpectrum:
     ) -> Tensor:
         n_parts = self.design.n_parts
         is_complete = len(self.components) == 2**n_parts - 1
-        if not (is_complete and isinstance(self.design, TwoLevelDesign)):
+        shows_all = isinstance(self.design, TwoLevelDesign) and self.design.n_frames == 2**n_parts
+        if not (is_complete and shows_all):
             raise ValueError(
                 "Expected the components of all corners for Shapley values, but got "
-                f"{count(len(self.components), 'component')} of a {self.design}; take "
-                f"`TwoLevelDesign({n_parts}, max_order={n_parts})`, or group parts if that has "
-                "too many frames"
+                f"{count(len(self.components), 'component')} of a {self.design} with "
+                f"{self.design.n_frames} frames; take `TwoLevelDesign({n_parts}, "
+                f"max_order={n_parts})`, and group parts if there are more than 12"
             )
         turns = [self.design.turn(c) * self.design.scale(c) for c in self.components]
         weights = torch.from_numpy(weigh(self.components, n_parts) * turns)

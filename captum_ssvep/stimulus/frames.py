@@ -343,8 +343,9 @@ def _remedy(value: Tensor, tensor: Tensor) -> str:
     if value.dim() > 1 and _broadcasts(value.mT, tensor):
         return "; the last two dimensions are swapped, `.mT` swaps them"
     if value.dim() == 1 and len(value) == tensor.shape[1]:
-        return "; for one entry per channel take shape (channels, 1, 1), as `black` does"
-    return "; it needs the size of the input, or 1, in each dimension"
+        shape = (len(value), *[1] * (tensor.dim() - 2))
+        return f"; for one entry for each along dimension 1 take shape {shape}"
+    return "; it needs the same size, or 1, in each dimension"
 
 
 def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> None:

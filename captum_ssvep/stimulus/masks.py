@@ -7,6 +7,8 @@ counted from 0, and -1 where nothing flickers.
 import math
 import sys
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -228,14 +230,17 @@ def channel_groups(
 
 def _members(groups: object) -> list[list[int]]:
     """The channels of each group."""
+    lists: list[list[Any]]
     try:
-        lists = [list(group) for group in groups]  # type: ignore[attr-defined]
-        return [[integer(channel, "groups", at_least=0) for channel in group] for group in lists]
-    except TypeError:
+        lists = [torch.as_tensor(group).flatten().tolist() for group in groups]  # type: ignore[attr-defined]
+    except (TypeError, ValueError, RuntimeError):
+        lists = [[None]]
+    if any(type(channel) is not int for channel in chain(*lists)):
         raise TypeError(
             "Expected `groups` to be a number, or a list of channels for each group, as in "
             f"[[0, 1], [2]], but got {shown(groups)}"
-        ) from None
+        )
+    return lists
 
 
 def _validate_shape(shape: Sequence[int]) -> None:

@@ -52,6 +52,8 @@ AND_OR_KINDS: tuple[tuple[float, str, float | str], ...] = (
     (1, "weakly AND", 0.4),
     (2, "AND-like: above 0.5", 1.0),
 )
+# More part numbers along an axis would run together.
+MOST_TICKS = 16
 # Narrower pieces of a bar have no room for a number, in percent.
 NARROWEST_WITH_NUMBER = 5
 
@@ -141,7 +143,8 @@ def plot_interaction_matrix(
     """Draw the interactions of all pairs of parts as a matrix, with values on its diagonal.
 
     Args:
-        interactions, values: As in `plot_interactions`. Without values, the diagonal is gray.
+        interactions, values: As in `plot_interactions`. Values are written, without a color of
+            their own: they may be many times larger.
         ax (Axes, optional): Axes to draw on. Default: a new figure
 
     Returns:
@@ -161,20 +164,24 @@ def plot_interaction_matrix(
         >>> plt.close(figure)
     """
     pairs, n_parts = _numbers_of_pairs(interactions)
-    diagonal = np.nan if values is None else _numbers_of_parts(values, n_parts)
-    matrix = np.zeros((n_parts, n_parts))
-    matrix[np.triu_indices(n_parts, 1)] = pairs
-    matrix += matrix.T
-    np.fill_diagonal(matrix, diagonal)
-    largest = np.nanmax(np.abs(matrix)) or 1.0
+    diagonal = None if values is None else _numbers_of_parts(values, n_parts)
+    matrix = np.full((n_parts, n_parts), np.nan)
+    rows, columns = np.triu_indices(n_parts, 1)
+    matrix[rows, columns] = matrix[columns, rows] = pairs
+    largest = np.abs(pairs).max() or 1.0
     figure, ax = figure_and_axes(ax, 5.4, 4.2)
     colors = plt.get_cmap(SIGNED_COLORS).with_extremes(bad=ALL_GRAY)
     image = ax.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=-largest, vmax=largest)
     label = "Interaction (activation)"
-    if values is not None:
+    if diagonal is not None and n_parts <= MOST_TICKS:
         label += "\non the diagonal: value of the part"
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+        for part, value in enumerate(diagonal):
+            ax.text(part, part, f"{value:.2g}", **style)
     figure.colorbar(image, ax=ax, label=label)
-    ax.set(xticks=range(n_parts), yticks=range(n_parts), xlabel="Part", ylabel="Part")
+    step = math.ceil(n_parts / MOST_TICKS)
+    ticks = range(0, n_parts, step)
+    ax.set(xticks=ticks, yticks=ticks, xlabel="Part", ylabel="Part")
     return figure, ax
 
 

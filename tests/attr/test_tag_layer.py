@@ -273,6 +273,156 @@ def test_masks_and_baselines_that_do_not_fit_the_layer_are_refused(resnet):
         )
 
 
+class InPlace(nn.Module):
+    """Modules in front that write into what is read behind the layer, or pass it on."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.first, self.layer, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.relu, self.same, self.flat = nn.ReLU(inplace=True), nn.Identity(), nn.Flatten()
+
+    def forward(self, x):
+        if self.kind == "input":
+            x = x.sub_(0.5)
+        z = self.first(x) if self.kind != "clone" else x.clone()
+        if self.kind in ("relu", "clone", "input"):
+            y = self.relu(z)
+        elif self.kind == "same":
+            y = self.same(z)
+            y += 1
+        elif self.kind == "flat":
+            y = self.flat(z[:, :, None])
+            y *= 2
+        else:
+            y = self.relu(self.same(z))
+        return self.head(self.layer(y) + z)
+
+
+@pytest.mark.parametrize("n_images", [1, 3])
+@pytest.mark.parametrize("layer", ["layer", "relu"])
+@pytest.mark.parametrize("kind", ["relu", "clone", "input", "same", "flat", "both"])
+def test_modules_that_work_in_place(kind, layer, n_images):
+    if layer == "relu" and kind in ("same", "flat"):
+        pytest.skip("this one is not called there")
+    torch.manual_seed(0)
+    model = InPlace(kind).double().eval()
+    images = torch.randn(n_images, 6).double()
+    before, design, mask = images.clone(), TwoLevelDesign(2), torch.tensor([0, 0, 0, 1, 1, 1])
+    spectrum = FrequencyTaggingAttribution(model, "head").spectrum(
+        images, design=design, feature_mask=mask, tag_layer=layer
+    )
+    assert torch.equal(images, before)
+    rows, module = [], getattr(model, layer)
+    for contrasts in design.contrasts:
+        gain = torch.tensor(contrasts)[mask]
+        with (
+            torch.no_grad(),
+            module.register_forward_hook(lambda *call, gain=gain: call[2] * gain),
+        ):
+            rows.append(model(images.clone()))
+    expected = TaggedSpectrum.from_series(torch.stack(rows), design)
+    torch.testing.assert_close(spectrum.lines, expected.lines)
+    torch.testing.assert_close(spectrum.mean, expected.mean)
+
+
+@pytest.mark.parametrize("n_images", [1, 3])
+def test_activations_kept_in_front_are_refused(n_images):
+    class Keeps(nn.Module):
+        def forward(self, x):
+            self.skip = x * 2
+            return x
+
+    class Reads(nn.Module):
+        def __init__(self, keeps):
+            super().__init__()
+            self.held = [keeps]
+
+        def forward(self, x):
+            return x + self.held[0].skip
+
+    keeps = Keeps()
+    model = nn.Sequential(nn.Linear(4, 4), keeps, nn.Linear(4, 4), Reads(keeps)).eval()
+    tagging = FrequencyTaggingAttribution(model, "3")
+    with pytest.raises(ValueError, match="'1' keeps some as `skip`"):
+        tagging.attribute(torch.rand(n_images, 4), tag_layer="2")
+    assert not hasattr(keeps, "skip")
+
+
+def test_what_is_read_behind_is_repeated_and_nothing_else():
+    """Memory for the first convolutions is not taken for every frame."""
+    sizes = defaultdict(set)
+
+    class Noting(nn.Identity):
+        def forward(self, x):
+            return x.clone()
+
+    class Skipping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.third = Noting(), Noting(), Noting()
+            self.layer, self.head = Noting(), nn.Linear(4, 2)
+
+        def forward(self, x):
+            kept = self.second(self.first(x))
+            return self.head(self.layer(self.third(kept)) + kept.abs())
+
+    model = Skipping().eval()
+    for name in ("first", "second", "third"):
+        getattr(model, name).register_forward_hook(
+            lambda module, args, output, name=name: sizes[name].add(
+                output.untyped_storage().nbytes() // 4
+            )
+        )
+    images = torch.randn(2, 4)
+    spectrum = FrequencyTaggingAttribution(model, "head").spectrum(
+        images, design=TwoLevelDesign(2), tag_layer="layer"
+    )
+    assert max(sizes["second"]) >= 3 * 2 * 4
+    assert min(sizes["first"]) == min(sizes["third"]) == 1
+    series = literal_series(
+        model, "layer", images, TwoLevelDesign(2), torch.tensor([0, 0, 1, 1]), 0.0, "head"
+    )
+    expected = TaggedSpectrum.from_series(series, TwoLevelDesign(2))
+    torch.testing.assert_close(spectrum.lines, expected.lines)
+
+
+def test_sparse_arguments_and_preprocessing_that_rounds_are_fine():
+    model = Adjacent().eval()
+    adjacency = torch.eye(4).to_sparse()
+    spectrum = FrequencyTaggingAttribution(model, "head").spectrum(
+        torch.rand(2, 4), additional_forward_args=adjacency, tag_layer="layer"
+    )
+    assert spectrum.mean.shape == (2, 3)
+
+
+class Adjacent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Identity(), nn.Linear(4, 3)
+
+    def forward(self, x, adjacency):
+        return self.head(self.layer((adjacency @ x.T).T))
+
+
+def test_a_tunnel_with_lazy_modules_that_never_run():
+    lazy = Spare(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))).eval()
+    tunnel = FrequencyTunnel(LayerGradientXActivation(lazy, lazy.model[1]))
+    result = tunnel.attribute(
+        torch.rand(2, 4), tag_layer=lazy.model[0], target=0, design=TwoLevelDesign(2)
+    )
+    assert result.shape == (2, 4)
+
+
+class Spare(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.spare = model, nn.LazyLinear(3)
+
+    def forward(self, x):
+        return self.model(x)
+
+
 def test_functions_around_the_model_are_refused(resnet):
     for function in (lambda x: resnet(x), resnet.forward):
         tagging = FrequencyTaggingAttribution(function, resnet.fc)

@@ -1,5 +1,6 @@
 """Other threads that use this model or another one notice nothing."""
 
+import functools
 import random
 import threading
 import warnings
@@ -14,6 +15,7 @@ from torch.utils.data import TensorDataset
 from captum_ssvep import (
     ChebyshevGrid,
     FrequencyTaggingAttribution,
+    TwoLevelDesign,
     ablation_damage,
     score_neurons,
 )
@@ -90,6 +92,39 @@ def test_a_pass_in_another_thread_is_neither_recorded_nor_stopped(layer_inputs):
         output = in_another_thread(lambda: model(x))
     assert not recorded
     torch.testing.assert_close(output, model(x))
+
+
+def test_threads_that_let_layers_flicker_and_others_that_infer():
+    model, x = small_network(), torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = model(x)
+    wrong = []
+
+    def tag(layer):
+        tagging = FrequencyTaggingAttribution(model, "5")
+        spectrum = tagging.spectrum(x, tag_layer=layer, design=TwoLevelDesign(2))
+        if not torch.equal(spectrum.lines, alone[layer].lines):
+            wrong.append(layer)
+
+    def infer():
+        with torch.no_grad():
+            if not torch.equal(model(x), expected):
+                wrong.append("inference")
+
+    alone = {
+        layer: FrequencyTaggingAttribution(model, "5").spectrum(
+            x, tag_layer=layer, design=TwoLevelDesign(2)
+        )
+        for layer in ("0", "2", "3")
+    }
+    functions = [functools.partial(tag, layer) for layer in alone]
+    with meanwhile(*functions, infer, infer) as raised:
+        for _ in range(20):
+            tag("2")
+            infer()
+    assert not raised
+    assert not wrong
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_modules_of_other_models_are_not_put_back():

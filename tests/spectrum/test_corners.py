@@ -141,6 +141,13 @@ def test_designs_with_more_contrasts_reconstruct_the_corners_of_a_polynomial(des
     torch.testing.assert_close(swapped, spectrum.corners((0, 1)).transpose(0, 1))
 
 
+def test_a_sum_on_the_nyquist_line_leaves_its_place_to_the_difference():
+    design = TaggingDesign((25.0, 35.0), 120.0, 240, phases=(0.3, 1.2))
+    with pytest.warns(UserWarning, match="mirror image"):
+        spectrum = spectrum_of(torch.mul, design, max_order=2)
+    assert spectrum.and_or_index((0, 1)).item() == pytest.approx(1 / 3, abs=1e-6)
+
+
 def test_one_sign_of_a_component_stands_for_both():
     grid = ChebyshevGrid(contrast=(0.0, 1.0))
     both = spectrum_of(torch.mul, grid)
@@ -306,6 +313,16 @@ def test_shapley_values_of_nine_patches_for_all_channels_of_a_real_network(resne
         (spectrum_of(torch.mul, CORNERS), (0, 0), "two different ones"),
         (spectrum_of(torch.mul, CORNERS), (0, 1, 2), "two different ones"),
         (
+            spectrum_of(torch.mul, ChebyshevGrid(), components=[(1, 0), (0, 1), (2, 1)]),
+            (0, 1),
+            "`max_order` of at least 2",
+        ),
+        (
+            spectrum_of(torch.mul, ChebyshevGrid(), components=[(2, 0), (0, 1), (1, 1)]),
+            (0, 1),
+            "`max_order` of at least 2",
+        ),
+        (
             spectrum_of(torch.mul, ChebyshevGrid(), components="fundamentals"),
             (0, 1),
             "`max_order` of at least 2",
@@ -318,12 +335,19 @@ def test_parts_without_components_are_refused(spectrum, parts, message):
             read(parts)
 
 
+def aliased():
+    """All components of five parts, but of 16 frames alone, so that they share lines."""
+    with pytest.warns(UserWarning, match="share a line"):
+        return spectrum_of(lambda *parts: parts[0] * parts[1], TwoLevelDesign(5), max_order=5)
+
+
 @pytest.mark.parametrize(
     "spectrum",
     [
         spectrum_of(torch.mul, ChebyshevGrid()),
         spectrum_of(torch.mul, CORNERS, components=[(1, 1)]),
         spectrum_of(lambda *parts: parts[0] * parts[1], TwoLevelDesign(9)),
+        aliased(),
     ],
 )
 def test_shapley_values_need_all_corners(spectrum):

@@ -125,13 +125,13 @@ REFUSALS = {
     "smaller mask": (
         dict(feature_mask=torch.arange(3).expand(1, 1, 2, 3)),
         ValueError,
-        "needs the size of the input, or 1, in each dimension",
+        "needs the same size, or 1, in each dimension",
     ),
     "list as mask": (dict(feature_mask=[0, 1]), TypeError, "`feature_mask` .* got list"),
     "one baseline per channel": (
         dict(baselines=torch.zeros(3)),
         ValueError,
-        r"take shape \(channels, 1, 1\)",
+        r"take shape \(\d, 1, 1\)",
     ),
     "mask as baseline": (dict(baselines=halves(WIDE.shape)), TypeError, "floating dtype.*int64"),
     "true as baseline": (dict(baselines=WIDE > 0.5), TypeError, "floating dtype.*bool"),
