@@ -22,6 +22,8 @@ PICTURES = {
     "windows": ("05_transformers_and_sequences", 3),
     "memory": ("05_transformers_and_sequences", 7),
     "agreement": ("06_filter_importance", 5),
+    "gaps": ("07_and_or_or", 3),
+    "shapley": ("07_and_or_or", 7),
 }
 
 

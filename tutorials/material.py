@@ -13,6 +13,7 @@ import io
 import os
 from collections.abc import Iterator
 from http.client import HTTPException
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple
 
@@ -84,3 +85,43 @@ def load_torchvision(name: str) -> tuple[nn.Module, nn.Module, str]:
         torch.manual_seed(0)
         model, source = torchvision.models.get_model(name), "untrained, as no weights were found"
     return model.eval(), weights.transforms(), source
+
+
+def load_photographs(n_images: int = 50) -> Material:
+    """SqueezeNet 1.1 trained on ImageNet, and photographs of different classes.
+
+    Both are in the folder that ``CAPTUM_SSVEP_DATA`` names, or the weights are downloaded and crops
+    of scikit-learn's two sample photographs stand in, without labels.
+    """
+    categories = tuple(torchvision.models.SqueezeNet1_1_Weights.DEFAULT.meta["categories"])
+    folder = Path(os.environ.get("CAPTUM_SSVEP_DATA", ""))
+    weights, photographs = folder / "squeezenet1_1_imagenet.pt", folder / "photos"
+    if weights.is_file() and photographs.is_dir():
+        model = torchvision.models.squeezenet1_1().eval()
+        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        preprocess = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+        data = torchvision.datasets.ImageFolder(photographs, transform=preprocess)
+        every = max(len(data) // n_images, 1)  # folders are in the order of the classes
+        images = torch.stack([data[i * every][0] for i in range(n_images)])
+        classes = [int(data.classes[data.targets[i * every]][:3]) for i in range(n_images)]
+        labels, source = torch.tensor(classes), "trained SqueezeNet 1.1, photographs of ImageNet"
+    else:
+        from sklearn.datasets import load_sample_images
+
+        model, preprocess, trained = load_torchvision("squeezenet1_1")
+        generator = torch.Generator().manual_seed(0)
+        pictures = [torch.tensor(p).permute(2, 0, 1) for p in load_sample_images().images]
+        crops = []
+        for i in range(n_images):
+            picture = pictures[i % len(pictures)]
+            top, left = (
+                int(torch.randint(n - 223, (), generator=generator)) for n in picture.shape[1:]
+            )
+            crop = picture[:, top : top + 224, left : left + 224].float() / 255
+            crops.append(
+                torchvision.transforms.functional.normalize(crop, preprocess.mean, preprocess.std)
+            )
+        images, labels = torch.stack(crops), torch.full([n_images], -1)
+        source = f"SqueezeNet 1.1 ({trained}), crops of scikit-learn's sample photographs"
+    mean, std = tuple(preprocess.mean), tuple(preprocess.std)
+    return Material(source, model, images, labels, categories, mean, std)

@@ -325,8 +325,9 @@ def _aligned(value: Tensor, tensor: Tensor, name: str) -> Tensor:
     """The value with the input's number of dimensions, if it broadcasts to the input."""
     if not _broadcasts(value, tensor):
         raise ValueError(
-            f"Expected `{name}` to broadcast to what flickers, of shape {tuple(tensor.shape)}, "
-            f"examples first, but got shape {tuple(value.shape)}{_remedy(value, tensor)}"
+            f"Expected `{name}` to broadcast to the input, or the layer, that flickers, of shape "
+            f"{tuple(tensor.shape)}, examples first, but got shape {tuple(value.shape)}"
+            + _remedy(value, tensor)
         )
     return value.reshape([1] * (tensor.dim() - value.dim()) + list(value.shape))
 

@@ -262,7 +262,7 @@ def test_layers_that_cannot_flicker_or_be_read_are_refused(layer, arguments, err
 
 def test_masks_and_baselines_that_do_not_fit_the_layer_are_refused(resnet):
     tagging = FrequencyTaggingAttribution(resnet, "fc")
-    with pytest.raises(ValueError, match=r"what flickers, of shape \(3, 256, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"that flickers, of shape \(3, 256, 2, 2\)"):
         tagging.attribute(IMAGES.double(), torch.rand(1, 3, 1, 1), tag_layer="layer3")
     with pytest.raises(ValueError, match="without a pixel"):
         tagging.attribute(
