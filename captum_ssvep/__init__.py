@@ -25,12 +25,12 @@ _ROOMS = (
 # The rooms, and the names in them that most people need.
 __all__ = [
     "ChebyshevGrid", "Component", "Design", "FrequencyTaggingAttribution", "FrequencyTunnel",
-    "NeuronScores", "TaggedSpectrum", "TaggingDesign", "TwoLevelDesign", "ablated",
-    "ablation_damage", "as_explanation", "attr", "black", "channel_groups", "choose_design",
-    "demo", "design", "disc", "evaluation", "halves", "interaction_damage", "keep_only",
-    "layer_mean", "layers_of", "margin_of", "model", "rank_agreement", "ring", "score_neurons",
-    "scores", "sectors", "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs",
-    "to_map", "top_neurons", "visualization",
+    "InSequence", "NeuronScores", "StepByStep", "TaggedSpectrum", "TaggingDesign",
+    "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
+    "channel_groups", "choose_design", "demo", "design", "disc", "evaluation", "halves",
+    "interaction_damage", "keep_only", "layer_mean", "layers_of", "margin_of", "model",
+    "rank_agreement", "ring", "score_neurons", "scores", "sectors", "spectrum", "stimulus",
+    "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons", "visualization",
 ]  # fmt: skip
 
 

@@ -10,21 +10,25 @@ from torch import Tensor
 
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
-from ..design import ComponentSelection, Design
+from ..design import ComponentSelection, Design, TaggingDesign
 from ..model.arguments import (
     format_forward_args,
     repeat_forward_args,
     warn_of_square_args,
 )
 from ..model.recorder import LayerRecorder, Receiver
+from ..spectrum.in_time import Asked
 from ..spectrum.passes import PassSize, frames_that_fit
 from ..spectrum.plan import SpectrumPlan, validate_statistic
 from ..spectrum.repetition import Repetition
 from ..spectrum.run import Pooling, Source, stream_spectra
 from ..spectrum.statistics import STATISTICS, Reduction, Statistic, validate_choices
 from ..spectrum.tagged import TaggedSpectrum
+from ..stimulus.frames import design_or_default
+from ..stimulus.presentation import InSequence, Presentation, design_in_time
 from .arranged import reduce_spectra
 from .flicker import Parts, flickering
+from .in_time import spectra_in_time
 
 # What `attribute` and `spectrum` return: the result of one layer, or a list for several layers.
 Attributions = TypeVar("Attributions", bound=Tensor | list[Tensor])
@@ -119,6 +123,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         noise_std: float = 0.0,
         seed: int = 0,
         tag_layer: Layer | None = None,
+        presentation: Presentation | None = None,
     ) -> Attributions:
         r"""One number per neuron: how strongly it responds to the tags.
 
@@ -169,6 +174,9 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 broadcast to it (`channel_groups` makes masks of channels, `layer_mean` baselines),
                 and the layers read lie behind it. The network in front of it runs once, and what it
                 returned is repeated for every frame. Default: None, the inputs flicker
+            presentation (InSequence or StepByStep, optional): How the frames reach a network that
+                lives in time. Inputs have no time axis; the presentation makes one. All frames are
+                shown in their order, after a warm-up. Default: None, every frame by itself
 
         Returns:
             Tensor, tuple or list: Arranged as the result of ``LayerActivation``: a tensor of the
@@ -206,6 +214,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             noise_std=noise_std,
             seed=seed,
             tag_layer=tag_layer,
+            presentation=presentation,
         )
         return cast(Attributions, reduce_spectra(spectra, components, statistic, reduction))
 
@@ -232,12 +241,15 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         seed: int = 0,
         estimate_error: bool = False,
         tag_layer: Layer | None = None,
+        presentation: Presentation | None = None,
+        whole: bool = False,
     ) -> Spectra:
         r"""The full response of the neurons: lines, amplitudes, signs, shares of the variance.
 
         Args:
             inputs (Tensor or tuple[Tensor, ...]): This, the arguments up to ``show_progress``, and
-                ``design``, ``noise_std``, ``seed`` and ``tag_layer`` are as in `attribute`.
+                ``design``, ``noise_std``, ``seed``, ``tag_layer`` and ``presentation`` are as in
+                `attribute`.
             n_neighbors (int, optional): As in `attribute`; 0 leaves the neighbors out. Default: 2
             components (str or sequence of tuple[int, ...], optional): As in `attribute`.
                 Default: ``"all"``
@@ -248,6 +260,9 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 the batch first. Default: None
             channel_dim (int, optional): Dimension of the channels in the layer's output. Needed
                 only if the modules of the network do not determine it. Default: None
+            whole (bool, optional): Keep every frequency of the record, for
+                `TaggedSpectrum.whole`; all frames run, and memory grows with their number. Pool
+                layers with many neurons. Default: False
             estimate_error (bool, optional): Estimate how much components of higher order distort
                 these, for `TaggedSpectrum.error`. This runs more frames: for a grid those of the
                 grid with one more node per part (61 instead of 25 for 5 x 5), in time those of
@@ -269,8 +284,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
             True
         """
+        if presentation is not None:
+            design = design_in_time(presentation, design_or_default(design))
+            _refuse_out_of_time(perturbations_per_eval, estimate_error)
         plan = SpectrumPlan.build(
-            design, components, max_order, n_neighbors, noise_std, estimate_error
+            design, components, max_order, n_neighbors, noise_std, estimate_error, whole
         )
         forward_args = format_forward_args(additional_forward_args)
 
@@ -295,8 +313,16 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 layer_inputs=attribute_to_layer_input,
                 device_ids=self.device_ids,
                 channel_dim=channel_dim,
+                every_call=isinstance(presentation, InSequence),
+                exits_early=presentation is None,
                 is_behind=flicker.is_behind,
             )
+            options: dict[str, Any] = {
+                "pooling": pooling,
+                "noise_std": noise_std,
+                "seed": seed,
+                "title": self.get_name() if show_progress else None,
+            }
 
             def record(
                 rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
@@ -309,22 +335,33 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             def fit() -> int:
                 return frames_that_fit(size.examples * recorder.bytes_per_row, device)
 
-            with recorder:
-                results = stream_spectra(
-                    plan,
-                    flicker.stimulus,
-                    Source(
-                        record,
-                        "activations of layer",
-                        recorder.learned,
-                        fit if perturbations_per_eval is None else None,
-                    ),
-                    size,
-                    pooling=pooling,
-                    noise_std=noise_std,
-                    seed=seed,
-                    title=self.get_name() if show_progress else None,
-                    repetition=self.repetition,
+            if presentation is None:
+                of_memory = fit if perturbations_per_eval is None else None
+                source = Source(record, "activations of layer", recorder.learned, of_memory)
+                with recorder:
+                    results = stream_spectra(
+                        plan, flicker.stimulus, source, size, repetition=self.repetition, **options
+                    )
+            else:
+                asked = Asked(
+                    cast(TaggingDesign, plan.design), components, max_order, n_neighbors, whole
+                )
+                results = spectra_in_time(
+                    presentation, asked, flicker, recorder, forward_args, size.examples, **options
                 )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
+
+
+def _refuse_out_of_time(perturbations_per_eval: int | None, estimate_error: bool) -> None:
+    """Refuse what makes no sense for frames in their order."""
+    if perturbations_per_eval is not None:
+        raise ValueError(
+            "Expected no `perturbations_per_eval` with a `presentation`, which shows frames in "
+            f"their order, but got {perturbations_per_eval}; `internal_batch_size` limits examples"
+        )
+    if estimate_error:
+        raise ValueError(
+            "Expected `estimate_error` without a `presentation`, but got both; the error is "
+            "estimated from frames that are shown by themselves"
+        )

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import finite_floats, integer, shown
+from .._checks import count, finite_floats, integer, number, shown, warn_user
 from .base import Collision, Design, Line, integers, numbers
 from .collisions import (
     alias_turning_phases,
@@ -19,7 +19,9 @@ from .collisions import (
     free_bins,
     harmonics_on_tags,
 )
-from .components import Component, label, listed_order
+from .components import Component, label, listed_order, n_vectors
+from .display import MOST_FRAMES as MOST_FRAMES_ON_DISPLAY
+from .display import MOST_SEARCHED, display_bins, traded
 
 Waveform = Literal["sine", "triangle"]
 
@@ -146,6 +148,113 @@ class TaggingDesign(Design):
                 "a `max_order` of 2 or more"
             )
         return cautions
+
+    @classmethod
+    def for_display(
+        cls,
+        refresh_rate: float = 60,
+        n_parts: int = 2,
+        band: tuple[float, float] = (5, 15),
+        seconds: float = 10,
+        max_order: int = 4,
+        subharmonics: bool = False,
+    ) -> "TaggingDesign":
+        """Choose tags for a screen, as for an EEG: within a band, apart, and with room for noise.
+
+        Every tag lies in the band and completes whole cycles in the record. None is a multiple of
+        another. To ``max_order``,
+
+        - components have lines of their own (`collision_free_order`), also those that lie above
+          the Nyquist frequency of the screen and fold back;
+        - each has ten free bins on each side: ``neighbors(component, 10, max_order)`` gives ten
+          below its line and ten above, of which none holds another component. They are the
+          nearest such bins and, where lines are dense, not next to the line.
+
+        Where the record or the band has no room for this, the collision-free order counts first,
+        then the order to which all components have ten free bins on each side. A warning says
+        what was traded. Of equally good tags, those are taken with a higher collision-free order
+        (up to two above ``max_order``), fewer folded components, nearer free bins and wider gaps.
+        The search gives the same tags every time; where there are too many sets of tags to try, it
+        tries a part that is spread evenly.
+
+        All this also holds of a recording of the same length at a rate that folds no component:
+        ``dataclasses.replace(design, sampling_rate=500, n_frames=5000)`` is its design.
+
+        Args:
+            refresh_rate (float, optional): Frames that the screen shows per second. Default: 60
+            n_parts (int, optional): Number of tags. Default: 2
+            band (tuple of float, optional): Lowest and highest tag in Hz. Default: (5, 15)
+            seconds (float, optional): Length of the record, rounded to whole frames. Default: 10
+            max_order (int, optional): Highest order of the components to be read. Default: 4
+            subharmonics (bool, optional): Whether half of each tag's frequency is to be a bin that
+                holds no combination of the tags, of whatever order. Tags then make an even number
+                of cycles that is no multiple of 4, in an even number of frames. Default: False
+
+        Raises:
+            ValueError: If a number is out of range, or the band has no such tags in the record.
+            TypeError: If an argument is of the wrong type.
+
+        Examples::
+
+            >>> TaggingDesign.for_display()
+            TaggingDesign(5.7, 7.1 Hz, 600 frames at 60 Hz, collision-free to order 11)
+            >>> design = TaggingDesign.for_display(144, n_parts=3, subharmonics=True)
+            >>> design
+            TaggingDesign(5.8, 9, 13.4 Hz, 1440 frames at 144 Hz, collision-free to order 6)
+            >>> design.neighbors((1, 0, 0), 10)[9:11]
+            (57, 59)
+        """
+        rate, duration = number(refresh_rate, "refresh_rate"), number(seconds, "seconds")
+        n_parts, max_order = integer(n_parts, "n_parts"), integer(max_order, "max_order")
+        limits = finite_floats(band, "band", "give the lowest and the highest tag in Hz")
+        if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+            raise ValueError(
+                "Expected `band` to be (lowest, highest) in Hz with 0 < lowest <= highest, but got "
+                f"{limits}; the default is (5, 15)"
+            )
+        if not isinstance(subharmonics, bool):
+            raise TypeError(
+                f"Expected `subharmonics` to be True or False, but got {shown(subharmonics)}"
+            )
+        if n_parts * n_vectors(n_parts, 2 * max_order) > MOST_SEARCHED:
+            raise ValueError(
+                "Expected `n_parts` and `max_order` of tags that are found in seconds, but got "
+                f"{count(n_parts, 'part')} to order {max_order}; take fewer parts, a lower order "
+                "or `choose_design`"
+            )
+        shown_frames = rate * duration if min(rate, duration) > 0 else 0.0
+        if not 2.5 < shown_frames <= MOST_FRAMES_ON_DISPLAY:
+            raise ValueError(
+                "Expected `refresh_rate` times `seconds` to be 3 to "
+                f"{MOST_FRAMES_ON_DISPLAY:,} frames, but got {shown_frames:g}; show a shorter "
+                "record, several times if need be"
+            )
+        n_frames = 2 * round(shown_frames / 2) if subharmonics else round(shown_frames)
+        lowest, highest = (limit * n_frames / rate for limit in limits)
+        bins = display_bins(
+            (math.ceil(lowest - CYCLE_TOLERANCE), math.floor(highest + CYCLE_TOLERANCE)),
+            n_frames,
+            n_parts,
+            max_order,
+            subharmonics,
+        )
+        if bins is None:
+            halves = " and half of whose cycles are an odd number" if subharmonics else ""
+            raise ValueError(
+                f"Expected `n_parts` tags in `band` below the Nyquist frequency, {rate / 2:g} Hz, "
+                "that are no harmonics of one another, make whole cycles in `refresh_rate` times "
+                f"`seconds` frames{halves}, but found no {n_parts} from {limits[0]:g} to "
+                f"{limits[1]:g} Hz in {n_frames} frames; take more `seconds`, another `band` or "
+                "fewer parts"
+            )
+        design = cls([line * rate / n_frames for line in bins], rate, n_frames)
+        if missed := traded(design, max_order):
+            warn_user(
+                f"Not all that was asked for fits: with the best tags found, "
+                f"{str(design).removeprefix('tags ')}, {', and '.join(missed)}. More `seconds`, a "
+                "wider `band` or a lower `max_order` have more room"
+            )
+        return design
 
     @property
     def n_parts(self) -> int:
@@ -355,23 +464,38 @@ class TaggingDesign(Design):
             >>> TaggingDesign().neighbors((1, 0))
             (10, 11, 13, 14)
         """
-        line = self.bin(component)
-        n_neighbors = integer(n_neighbors, "n_neighbors")
-        free = free_bins(self.bins, self.n_frames, listed_order(max_order, self.n_parts))
-        split = int(np.searchsorted(free, line))
-        own = split < len(free) and free[split] == line
-        n_free = len(free) - own
-        if n_free < 2 * n_neighbors:
-            raise ValueError(
-                f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of "
-                f"components to order {max_order}, but got {n_neighbors} and {n_free} free bins "
-                f"in {self.n_frames} frames; a lower `max_order` or {3 * self.n_frames} frames of "
-                "these tags leave more, and n_neighbors=0 does without"
-            )
-        start = min(max(split - n_neighbors, 0), n_free - 2 * n_neighbors)
-        places = np.arange(start, start + 2 * n_neighbors)
-        places += own & (places >= split)
-        return tuple(free[places].tolist())
+        lines = np.array([self.bin(component)])
+        return tuple(neighbors_of_bins(self, lines, n_neighbors, max_order)[0].tolist())
+
+
+def neighbors_of_bins(
+    design: TaggingDesign, lines: NDArray[np.int64], n_neighbors: int, max_order: int
+) -> NDArray[np.int64]:
+    """`TaggingDesign.neighbors` of several bins at once, whatever lies on them.
+
+    Returns:
+        Array: Shape ``(bins, 2 * n_neighbors)``.
+
+    Raises:
+        ValueError: If fewer bins are free.
+    """
+    n_neighbors = integer(n_neighbors, "n_neighbors")
+    free = free_bins(design.bins, design.n_frames, listed_order(max_order, design.n_parts))
+    split = np.searchsorted(free, lines)
+    own = np.isin(lines, free)
+    n_free = len(free) - own
+    if n_free.min() < 2 * n_neighbors:
+        raise ValueError(
+            f"Expected `n_neighbors` of at least 1 with {2 * n_neighbors} bins free of components "
+            f"to order {max_order}, but got {n_neighbors} and {n_free.min()} free bins in "
+            f"{design.n_frames} frames; a lower `max_order` or {3 * design.n_frames} frames of "
+            "these tags leave more, and n_neighbors=0 does without"
+        )
+    start = np.clip(split - n_neighbors, 0, n_free - 2 * n_neighbors)
+    places = start[:, None] + np.arange(2 * n_neighbors)
+    places += own[:, None] & (places >= split[:, None])
+    found: NDArray[np.int64] = free[places]
+    return found
 
 
 def meant_frequency(frequency: float, sampling_rate: float, n_frames: int) -> float:
@@ -421,21 +545,21 @@ def tag_complaints(frequencies: Sequence[float], sampling_rate: float, n_frames:
     """
     cycles = [frequency * n_frames / sampling_rate for frequency in frequencies]
     highest = (n_frames - 1) // 2
-    bins = [round(min(number, n_frames)) for number in cycles]
+    bins = [round(min(made, n_frames)) for made in cycles]
     complaints = []
-    for part, (frequency, number) in enumerate(zip(frequencies, cycles, strict=True)):
-        near = _free_bins_near(number, highest, {*bins[:part], *bins[part + 1 :]})
+    for part, (frequency, made) in enumerate(zip(frequencies, cycles, strict=True)):
+        near = _free_bins_near(made, highest, {*bins[:part], *bins[part + 1 :]})
         nearest = " or ".join(_written(line, sampling_rate, n_frames) for line in near)
         remedy = f"nearest: {nearest}" if near else "take more frames"
-        if bins[part] > highest or number >= n_frames / 2:
+        if bins[part] > highest or made >= n_frames / 2:
             complaints.append(
                 f"Expected `frequencies` to lie below the Nyquist frequency, {sampling_rate / 2:g} "
                 f"Hz, but got {frequency:.15g} Hz; {remedy}"
             )
-        elif bins[part] < 1 or abs(number - bins[part]) > CYCLE_TOLERANCE:
+        elif bins[part] < 1 or abs(made - bins[part]) > CYCLE_TOLERANCE:
             complaints.append(
                 f"Expected `frequencies` to complete whole cycles in {n_frames} frames at "
-                f"{sampling_rate:.15g} Hz, but {frequency:.15g} Hz makes {number:.10g}; {remedy}"
+                f"{sampling_rate:.15g} Hz, but {frequency:.15g} Hz makes {made:.10g}; {remedy}"
             )
     if not complaints and len(set(bins)) < len(bins):
         free = _free_bins_near(0, highest, set(bins))

@@ -1,6 +1,7 @@
 """Arguments of a forward function: passed and repeated as Captum does it."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,11 +12,15 @@ from .._typing import ForwardFunction
 
 
 def run_forward(
-    forward_func: ForwardFunction, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...]
-) -> None:
+    forward_func: ForwardFunction,
+    inputs: tuple[Tensor, ...],
+    forward_args: tuple[Any, ...],
+    forward_kwargs: Mapping[str, Any] | None = None,
+) -> Any:
     """Call a forward function; one without parameters is called without arguments."""
     takes_arguments = inspect.signature(forward_func).parameters
-    forward_func(*(inputs + forward_args if takes_arguments else ()))
+    given = inputs + forward_args if takes_arguments else ()
+    return forward_func(*given, **(forward_kwargs or {}))
 
 
 def format_forward_args(additional_forward_args: object) -> tuple[Any, ...]:

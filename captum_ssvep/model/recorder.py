@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,7 @@ class Recording:
         eps: Relative rounding of what was computed up to each layer.
         drew: Whether the network drew random numbers up to each layer.
         in_train_mode: Whether a module is in train mode.
+        times: Of layers whose time is taken out of what they return: where it was, and how long.
     """
 
     names: Sequence[str]
@@ -47,6 +48,7 @@ class Recording:
     eps: list[float] = field(init=False)
     drew: list[bool] = field(init=False)
     in_train_mode: bool = False
+    times: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.eps = [0.0] * len(self.names)
@@ -64,7 +66,24 @@ class Recording:
         Raises:
             ValueError: If nothing shows it.
         """
-        return self.dims.of(self.modules[index], self.names[index], output)
+        whole = self._with_time(index, output)
+        return self._without_time(
+            index, self.dims.of(self.modules[index], self.names[index], whole)
+        )
+
+    def find_channel_dim(self, index: int, output: Tensor) -> int | None:
+        """The same; None if nothing shows it."""
+        dim = self.dims.find(self.modules[index], self._with_time(index, output).shape)
+        return None if dim is None else self._without_time(index, dim)
+
+    def _with_time(self, index: int, output: Tensor) -> Tensor:
+        if index not in self.times:
+            return output
+        dim, size = self.times[index]
+        return torch.empty([*output.shape[:dim], size, *output.shape[dim:]], device="meta")
+
+    def _without_time(self, index: int, channel_dim: int) -> int:
+        return channel_dim - (index in self.times and channel_dim > self.times[index][0])
 
 
 class EarlyExit(BaseException):
@@ -87,6 +106,9 @@ class LayerRecorder:
             the model, or of their indices
         channel_dim (int, optional): Dimension of the channels in all layers. Default: None, what
             the modules show
+        every_call (bool, optional): Pass on what every call of a layer returns, not only the last,
+            without a check of its batch. Default: False
+        exits_early (bool, optional): Whether later passes may stop at the last layer. Default: True
         is_behind (callable, optional): Whether the pass has come to where calls count. Default:
             all calls count
 
@@ -113,9 +135,12 @@ class LayerRecorder:
         layer_inputs: bool = False,
         device_ids: list[int] | None = None,
         channel_dim: int | None = None,
+        every_call: bool = False,
+        exits_early: bool = True,
         is_behind: Callable[[], bool] | None = None,
     ) -> None:
         self.forward_func = forward_func
+        self.every_call = every_call
         self.is_behind = is_behind
         self.layer_inputs = layer_inputs
         self.root = root_module(forward_func)
@@ -134,7 +159,7 @@ class LayerRecorder:
         self._precision = ComputingPrecision()
         self._trace = Trace(self.root)
         self._expected: list[int] | None = None
-        self._exits_early = True
+        self._exits_early = exits_early
         # The modules that have begun and not returned, and those of them at the last recording.
         self._running: list[nn.Module] = []
         self._around: list[nn.Module] = []
@@ -157,8 +182,12 @@ class LayerRecorder:
         self._stack.close()
 
     def record(
-        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...], receive: Receiver
-    ) -> None:
+        self,
+        inputs: tuple[Tensor, ...],
+        forward_args: tuple[Any, ...],
+        receive: Receiver,
+        forward_kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Run the forward function once.
 
         Args:
@@ -167,32 +196,39 @@ class LayerRecorder:
             receive: Called once per layer with its index and the floating tensors of its last
                 call, batch first. They belong to the model: read them at once, and neither keep
                 nor change them.
+            forward_kwargs: Arguments of the forward function by name. Default: none
+
+        Returns:
+            What the forward function returned; None if it was stopped early.
         """
+        run = partial(run_forward, self.forward_func, inputs, forward_args, forward_kwargs)
+        output = None
         if self._expected is None:
-            self._first_pass(inputs, forward_args, receive)
+            output = self._first_pass(inputs, run, receive)
         else:
             self._begin(len(inputs[0]), receive)
             with suppress(EarlyExit):
-                run_forward(self.forward_func, inputs, forward_args)
+                output = run()
         for index, held in enumerate(self._held):
             if held:
                 self._hand_over(index, _gathered(held, self.device_ids))
         if not all(self._received):
             raise self._uneven_calls(self._received.index(False))
+        return output
 
     def _first_pass(
-        self, inputs: tuple[Tensor, ...], forward_args: tuple[Any, ...], receive: Receiver
-    ) -> None:
-        run = partial(run_forward, self.forward_func, inputs, forward_args)
+        self, inputs: tuple[Tensor, ...], run: Callable[[], Any], receive: Receiver
+    ) -> Any:
         initialize_lazy(self.root, run)
         self._trace = self._stack.enter_context(undisturbed(self.root))
         self._begin(len(inputs[0]), receive)
         self._measure(inputs)
         with watched(self._observe, before=self._note_begin), self._trace.draws:
-            run()
+            output = run()
         self._expected = self._count_calls()
         self.learned.in_train_mode = self._trace.in_train_mode
-        self._exits_early = not any(map(has_hooks, self._around))
+        self._exits_early = self._exits_early and not any(map(has_hooks, self._around))
+        return output
 
     def _begin(self, n_rows: int, receive: Receiver) -> None:
         self._n_rows = n_rows
@@ -232,7 +268,7 @@ class LayerRecorder:
                 "never was; take the parent of a module that only holds weights, as `out_proj` does"
             )
         for name, count in zip(self.names, calls, strict=True):
-            if count > 1:
+            if count > 1 and not self.every_call:
                 warn_user(
                     f"Layer {name!r} is called {count} times in one forward pass, and only the "
                     "last call is read; to read the others, give each a module of its own"
@@ -254,6 +290,11 @@ class LayerRecorder:
         device = tensors[0].device
         with self._lock:
             self._calls[index][device] += 1
+            if self.every_call:
+                self.learned.eps[index] = self._precision.eps
+                self._received[index] = True
+                self._receive(index, tensors)
+                return
             # A replica under DataParallel is another module; its thread must run to the end.
             if self._expected is None or module is not self.layers[index]:
                 # Copies, so that in-place operations of later layers cannot change them.

@@ -177,6 +177,11 @@ class _Sweep:
             arguments[self.labels_as] = batch.required_labels("`labels_as`")
         spectra = _by_name(self.names, self.attribution.spectrum(batch.inputs, **arguments))
         first = next(iter(spectra.values()))
+        if any(spectrum.design != first.design for spectrum in spectra.values()):
+            raise ValueError(
+                "Expected layers with the same sampling rate to score, but some give fewer moments "
+                "than others; score these layers one by one"
+            )
         members: dict[int | None, Tensor | slice] = {None: slice(None)}
         if self.by_class:
             labels = batch.required_classes("`by_class`").cpu()

@@ -1,6 +1,7 @@
 """What was answered?"""
 
 from . import statistics
+from .harmonics import HarmonicSum, sum_harmonics
 from .tagged import TaggedSpectrum
 
-__all__ = ["TaggedSpectrum", "statistics"]
+__all__ = ["HarmonicSum", "TaggedSpectrum", "statistics", "sum_harmonics"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from ..design.distinct import merge_equal_frames
 from ..stimulus.frames import design_or_default
 from .statistics import STATISTICS, Statistic
 from .sums import FourierSums, RecordSums
+from .whole import lattice_bins, power_of_lines
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class SpectrumPlan:
             makes every frame different. Default: True
         with_error (bool, optional): Whether the frames of the design's replicate run as well.
             Default: False
+        with_lattice (bool, optional): Whether the variance at all combinations of the tags is
+            summed as well. Default: False
+        whole (bool, optional): Whether all responses are kept, for the whole spectrum.
+            Default: False
     """
 
     design: Design
@@ -39,6 +48,11 @@ class SpectrumPlan:
     n_neighbors: int = 0
     distinct: bool = True
     with_error: bool = False
+    with_lattice: bool = False
+    whole: bool = False
+
+    # Whether lines between those of components hold something even without noise.
+    has_real_neighbors: ClassVar[bool] = False
 
     @classmethod
     def build(
@@ -49,7 +63,8 @@ class SpectrumPlan:
         n_neighbors: int,
         noise_std: float,
         estimate_error: bool = False,
-    ) -> SpectrumPlan:
+        whole: bool = False,
+    ) -> Self:
         """The plan for what the user asked for; warns if components collide.
 
         Without noise, equal frames are shown only once, and the neighbors of a line could hold only
@@ -61,6 +76,7 @@ class SpectrumPlan:
             n_neighbors: Noise bins on each side, if there is noise.
             noise_std: Standard deviation of the noise on the frames.
             estimate_error: As ``with_error``.
+            whole: Whether the whole spectrum is kept, for which all frames run in order.
 
         Raises:
             ValueError, TypeError: If the components do not fit the design, ``noise_std`` is
@@ -79,9 +95,12 @@ class SpectrumPlan:
                 "Expected `estimate_error` without `noise_std`, but got both, and noise would "
                 "count as error; read the effect of noise from the neighbors, as the SNR does"
             )
-        if not (noise_std or design.leaks):
+        if whole and not design.in_time:
+            raise _without_time(design, "`whole`", "`choose_design` with kind='time'")
+        if not (noise_std or design.leaks or cls.has_real_neighbors):
             n_neighbors = 0
-        return cls(design, wanted, n_neighbors, not noise_std, estimate_error)
+        distinct = not (noise_std or whole)
+        return cls(design, wanted, n_neighbors, distinct, estimate_error, whole=whole)
 
     @cached_property
     def contrasts(self) -> NDArray[np.float64]:
@@ -99,7 +118,14 @@ class SpectrumPlan:
     def _lines(self) -> tuple[Line, ...]:
         """All lines to read, without duplicates."""
         of_components = map(self.design.line, self.components)
-        return tuple(dict.fromkeys([*of_components, *self.neighbor_bins]))
+        return tuple(dict.fromkeys([*of_components, *self.neighbor_bins, *self._lattice]))
+
+    @cached_property
+    def _lattice(self) -> tuple[int, ...]:
+        """Bins of all combinations of the tags, if there are others."""
+        design = self.design
+        repeats = design.in_time and not design.leaks and design.period < design.n_frames
+        return lattice_bins(design) if self.with_lattice and repeats else ()
 
     @cached_property
     def _replicate(self) -> tuple[Design, float]:
@@ -146,6 +172,21 @@ class SpectrumPlan:
         sums = self.new_sums(record[0], eps)
         sums.add(0, record)
         return sums
+
+    def read_of(self, start: int, frames: Tensor) -> Tensor:
+        """Of the responses to frames ``start, start + 1, ...``, those that belong to the record."""
+        return frames
+
+    def judge(self, layer: str, sums: FourierSums) -> None:
+        """Warn of what the sums of a layer show to be wrong."""
+
+    def lattice_variance(self, sums: Tensor) -> Tensor | None:
+        """Variance at all combinations of the tags; None if these are all frequencies."""
+        if not self._lattice:
+            return None
+        rows = {line: row for row, line in enumerate(self._lines)}
+        lines = sums[[rows[line] for line in self._lattice]]
+        return power_of_lines(lines, np.array(self._lattice), self.design.n_frames)
 
     def separate(self, sums: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Separate the Fourier sums of components, of neighbors and of the replicate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -20,6 +21,7 @@ from .plan import SpectrumPlan
 from .repetition import Repetition, most_floors
 from .sums import FourierSums
 from .tagged import NeuronKind, TaggedSpectrum
+from .whole import validate_size, whole_of
 
 Pooling = Literal["channel"] | Callable[[Tensor], Tensor] | None
 
@@ -36,12 +38,14 @@ class Source:
         recording: The layers.
         fit: Frames that suit the memory; called after the first frame. Default: those of the pass
             size
+        block: A context for the passes of a block of examples. Default: none
     """
 
     record: Callable[[slice, tuple[Tensor, ...], int, Receiver], None]
     kind: str
     recording: Recording
     fit: Callable[[], int] | None = None
+    block: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 def stream_spectra(
@@ -85,7 +89,7 @@ def stream_spectra(
             f"Expected `pooling` to be None, 'channel' or a function, but got {shown(pooling)}"
         )
     n_layers = len(source.recording.names)
-    layers = [_LayerSums(plan, source, index, pooling) for index in range(n_layers)]
+    layers = [LayerSums(plan, source, index, pooling) for index in range(n_layers)]
     repeats = repetition is not None and repetition.is_due(len(plan.contrasts), stimulus.n_examples)
 
     n_rows = stimulus.n_examples * len(plan.contrasts)
@@ -95,11 +99,12 @@ def stream_spectra(
             block = stimulus.examples(rows)
             noise = FrameNoise(block.inputs, float(noise_std), seed) if noise_std else None
             all_frames = ShownFrames(block, noise)
-            for part in passes_of(len(plan.contrasts), size.frames, source.fit, repeats):
-                frames = all_frames.of(part, plan.contrasts)
-                receive = partial(_receive, layers, part, block.n_examples)
-                source.record(rows, frames, part.n_new + part.again, receive)
-                bar.update(part.n_new * block.n_examples)
+            with source.block():
+                for part in passes_of(len(plan.contrasts), size.frames, source.fit, repeats):
+                    frames = all_frames.of(part, plan.contrasts)
+                    receive = partial(_receive, layers, part, block.n_examples)
+                    source.record(rows, frames, part.n_new + part.again, receive)
+                    bar.update(part.n_new * block.n_examples)
     if repeats and repetition:
         differences = [layer.difference() for layer in layers]
         limits = [layer.limit for layer in layers]
@@ -108,7 +113,7 @@ def stream_spectra(
 
 
 def _receive(
-    layers: Sequence[_LayerSums],
+    layers: Sequence[LayerSums],
     part: Pass,
     n_examples: int,
     index: int,
@@ -126,13 +131,16 @@ class _TensorSums:
     # For each block of examples: its sums, and how far the two answers of each example differ.
     blocks: list[FourierSums] = field(default_factory=list)
     differences: list[Tensor] = field(default_factory=list)
+    # All responses of each block, if the plan asks for them.
+    records: list[list[Tensor]] = field(default_factory=list)
 
     def add(self, part: Pass, frames: Tensor, eps: float) -> None:
         """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
         if part.start == 0:
             self.blocks.append(self.plan.new_sums(frames[0], eps))
+            self.records.append([])
         if not part.again:
-            self.blocks[-1].add(part.start, frames)
+            self._take(part.start, frames)
             return
         first = self.blocks[-1].reference()
         difference = (frames[part.place].to(first) - first).abs()
@@ -143,7 +151,17 @@ class _TensorSums:
         before, after = frames[: part.place], frames[part.place + 1 :]
         for start, new in ((part.start, before), (part.start + part.place, after)):
             if len(new):
-                self.blocks[-1].add(start, new)
+                self._take(start, new)
+
+    def _take(self, start: int, frames: Tensor) -> None:
+        """Sum the responses to frames ``start, start + 1, ...``, and keep them if asked to."""
+        self.blocks[-1].add(start, frames)
+        if self.plan.whole:
+            self.records[-1].append(self.plan.read_of(start, frames).clone())
+
+    def whole_lines(self) -> Tensor | None:
+        """Fourier sums at every bin, if the plan asks for them."""
+        return whole_of([torch.cat(block) for block in self.records]) if self.plan.whole else None
 
     def difference(self) -> float:
         """By how many rounding floors the answers differ in the worst example."""
@@ -153,7 +171,7 @@ class _TensorSums:
 
 
 @dataclass
-class _LayerSums:
+class LayerSums:
     """Sums of a layer's tensors, pooled first."""
 
     plan: SpectrumPlan
@@ -169,7 +187,7 @@ class _LayerSums:
         """Take in what the layer returned in a pass."""
         if self.tensors is None:
             self.tensors = {
-                place: _TensorSums(self.plan, self._channel_dim(tensor.shape))
+                place: _TensorSums(self.plan, self._channel_dim(tensor))
                 for place, tensor in enumerate(tensors)
                 if tensor is not None
             }
@@ -186,6 +204,8 @@ class _LayerSums:
                 continue
             eps = max(self.source.recording.eps[self.index], torch.finfo(tensor.dtype).eps)
             by_frame = torch.unflatten(self._pooled(tensor), 0, (-1, n_examples))
+            if self.plan.whole:
+                validate_size(self.plan.design.n_frames, by_frame[0], n_examples)
             self.tensors[place].add(part, by_frame, eps)
             self.limit = most_floors(eps, tensor.device)
 
@@ -205,9 +225,9 @@ class _LayerSums:
             )
         return pooled
 
-    def _channel_dim(self, shape: torch.Size) -> int | None:
+    def _channel_dim(self, tensor: Tensor) -> int | None:
         if self.pooling is None:
-            return self.source.recording.dims.find(self.source.recording.modules[self.index], shape)
+            return self.source.recording.find_channel_dim(self.index, tensor)
         return 1 if self.pooling == "channel" else None
 
     @property
@@ -230,8 +250,17 @@ class _LayerSums:
                 f"Expected the {self.source.kind} {name!r} to be finite, but got NaN or infinity; "
                 "find the operation that makes them and read a layer before it"
             )
+        for sums in tensors:
+            for block in sums.blocks:
+                self.plan.judge(name, block)
         origin = {"layer": name, "neurons": self.neurons}
         return tuple(
-            TaggedSpectrum.from_sums(self.plan, sums.blocks, **origin, channel_dim=sums.channel_dim)
+            TaggedSpectrum.from_sums(
+                self.plan,
+                sums.blocks,
+                **origin,
+                channel_dim=sums.channel_dim,
+                whole_lines=sums.whole_lines(),
+            )
             for sums in tensors
         )

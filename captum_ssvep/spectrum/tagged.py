@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -18,25 +19,34 @@ from torch import Tensor
 
 from .. import _npz
 from .._checks import count, instance, integer, shown
-from ..design import Component, ComponentSelection, Design, TwoLevelDesign
+from ..design import Component, ComponentSelection, Design, TaggingDesign, TwoLevelDesign
 from ..design.components import in_group
 from ..model.channels import Layout, layout_of
-from . import corners, shapley, statistics
+from . import corners, recordings, shapley, statistics, tables
 from .contrast import response_surface, without_shared_lines
 from .plan import SpectrumPlan, neighbors_of, validate_statistic, warn_of_collisions
 from .statistics import STATISTICS, Reduction, Statistic
 from .sums import FourierSums, RecordSums
+from .whole import WholeSpectrum, whole_of
+
+if TYPE_CHECKING:
+    import xarray
 
 # What one number of a spectrum belongs to: an element of the layer's output, a whole channel, or
 # whatever the user's own pooling returns.
 NeuronKind = Literal["neuron", "channel", "pooled value"]
-# Columns of `table` that are read from the spectrum.
-RECORDED = ("amplitude", "coefficient", "snr", "share")
+# With noise at four neighbors, 5 % of lines without a response exceed it.
+LEAST_SNR = 2.33
 # Of a table of corners, so many rounding floors are no response: it sums several components.
 CORNER_FLOORS = 8
 # Tensors with examples on dimension 1, and on dimension 0. Variance and deviations may be None.
-PER_LINE = ("lines", "neighbor_lines", "deviations")
-PER_NEURON = ("mean", "variance", "floor")
+PER_LINE = ("lines", "neighbor_lines", "deviations", "whole_lines")
+PER_NEURON = ("mean", "variance", "floor", "lattice_variance")
+# Facts about the channels of a recording.
+PER_CHANNEL = ("neuron_names", "neuron_units")
+# These may be None. Variances of a sum are not the sum of variances.
+OPTIONAL = frozenset({"variance", "deviations", "whole_lines", "lattice_variance"})
+VARIANCES = frozenset({"variance", "lattice_variance"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +69,19 @@ class TaggedSpectrum:
         neighbor_lines (Tensor): Their Fourier sums, shape ``(neighbor_bins, N, *neuron)``.
         deviations (Tensor or None): Estimate of what aliases add to the lines, in the shape of
             ``lines``; None if it was not requested. Default: None
+        whole_lines (Tensor or None): Fourier sums at every bin, shape ``(bins, N, *neuron)``; None
+            if they were not requested. Default: None
+        lattice_variance (Tensor or None): Variance at all combinations of the tags, shape
+            ``(N, *neuron)``; None where only these can occur. Default: None
         layer (str or None): Name of the layer, or of the method whose attributions these are; None
             for a series recorded elsewhere. Default: None
         neurons (str): What a number belongs to: ``"neuron"``, ``"channel"`` or
             ``"pooled value"``. Default: ``"neuron"``
         channel_dim (int or None): Dimension of `mean` along which the channels lie; None if it is
             not known. Default: None
+        neuron_names (tuple[str, ...] or None): Names of a recording's channels; None for a network.
+            Default: None
+        neuron_units (tuple[str, ...] or None): Their units, as ``"V"``. Default: None
 
     Examples::
 
@@ -88,9 +105,13 @@ class TaggedSpectrum:
     neighbor_bins: tuple[int, ...]
     neighbor_lines: Tensor
     deviations: Tensor | None = None
+    whole_lines: Tensor | None = None
+    lattice_variance: Tensor | None = None
     layer: str | None = None
     neurons: NeuronKind = "neuron"
     channel_dim: int | None = None
+    neuron_names: tuple[str, ...] | None = None
+    neuron_units: tuple[str, ...] | None = None
 
     @classmethod
     def from_series(
@@ -100,6 +121,7 @@ class TaggedSpectrum:
         components: ComponentSelection = "all",
         max_order: int | None = None,
         n_neighbors: int = 2,
+        whole: bool = False,
     ) -> TaggedSpectrum:
         """Analyze a series recorded elsewhere: of a recurrent network, a video model or an EEG.
 
@@ -113,6 +135,7 @@ class TaggedSpectrum:
                 `Design.default_order`
             n_neighbors (int, optional): Noise bins on each side of a line; a grid has none.
                 Default: 2
+            whole (bool, optional): Keep every frequency, for `whole`. Default: False
 
         Raises:
             ValueError: If the series is not finite or does not have one row per frame.
@@ -123,7 +146,7 @@ class TaggedSpectrum:
         wanted = design.components(components, max_order)
         n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
         warn_of_collisions(design, wanted)
-        plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False)
+        plan = SpectrumPlan(design, wanted, n_neighbors, distinct=False, with_lattice=True)
         sums = plan.sums_of_record(record)
         if not sums.is_finite:
             place = torch.nonzero(~record.isfinite())[0].tolist()
@@ -132,7 +155,62 @@ class TaggedSpectrum:
                 f"Expected `series` to be finite, but got {what} at frame {place[0]} of example "
                 f"{place[1]}; leave that example out or interpolate"
             )
-        return cls.from_sums(plan, [sums])
+        return cls.from_sums(plan, [sums], whole_lines=whole_of([record]) if whole else None)
+
+    @classmethod
+    def from_mne(
+        cls,
+        recording: Any,
+        design: TaggingDesign,
+        components: ComponentSelection = "all",
+        max_order: int | None = None,
+        n_neighbors: int = 2,
+        picks: Any = None,
+        whole: bool = False,
+    ) -> TaggedSpectrum:
+        """Analyze a recording of MNE: epochs are images, channels are neurons.
+
+        Evoked and Raw are a single image. The recording begins with the tagged stimulus and has the
+        design's sampling rate and ``n_frames`` samples, or one more: MNE includes the last moment.
+
+        Args:
+            recording (Epochs, Evoked or Raw): Responses to the tagged stimulus. A trigger starts
+                the stimulus of each epoch.
+            design (TaggingDesign): The stimulus that was shown, at the sampling rate of the
+                recording.
+            components, max_order, n_neighbors, whole: As in `from_series`.
+            picks (str, list or slice, optional): Names, indices or types of channels, as MNE takes
+                them. Default: None, all good data channels
+
+        Returns:
+            TaggedSpectrum: Of shape ``(epochs, channels)``, with ``neuron_names`` and
+            ``neuron_units`` of the channels.
+
+        Raises:
+            ValueError: If the recording does not fit the design, or has no such channels; the
+                message says what fits.
+            TypeError: If it is no recording of MNE.
+            ImportError: If MNE is not installed.
+
+        Examples::
+
+            >>> import mne
+            >>> from captum_ssvep import TaggingDesign
+            >>> design = TaggingDesign(sampling_rate=500, n_frames=5000)
+            >>> info = mne.create_info(["Oz", "Pz"], 500, "eeg")
+            >>> volts = np.random.default_rng(0).normal(size=(20, 2, 5001)) * 1e-6
+            >>> epochs = mne.EpochsArray(volts, info, verbose="error")
+            >>> spectrum = TaggedSpectrum.from_mne(epochs, design)
+            >>> spectrum.mean.shape, spectrum.neuron_names, spectrum.neuron_units
+            (torch.Size([20, 2]), ('Oz', 'Pz'), ('V', 'V'))
+        """
+        series, names, units = recordings.read_recording(recording, design, picks)
+        spectrum = cls.from_series(
+            series, design, components, max_order, n_neighbors=n_neighbors, whole=whole
+        )
+        return replace(
+            spectrum, neurons="channel", channel_dim=1, neuron_names=names, neuron_units=units
+        )
 
     @classmethod
     def from_sums(
@@ -143,7 +221,7 @@ class TaggedSpectrum:
         Args:
             plan: The plan of the sums.
             blocks: The sums of each block.
-            **origin: ``layer``, ``neurons`` and ``channel_dim``.
+            **origin: ``layer``, ``neurons``, ``channel_dim`` and ``whole_lines``.
         """
         sums = torch.cat([block.lines() for block in blocks], dim=1)
         lines, neighbor_lines, deviations = plan.separate(sums)
@@ -158,6 +236,7 @@ class TaggedSpectrum:
             neighbor_bins=plan.neighbor_bins,
             neighbor_lines=neighbor_lines,
             deviations=deviations,
+            lattice_variance=plan.lattice_variance(sums),
             **origin,
         )
 
@@ -485,6 +564,105 @@ class TaggedSpectrum:
         summed: Tensor = torch.tensordot(weights.to(self.lines.real), self.lines.real, dims=1)
         return summed
 
+    @property
+    def whole(self) -> WholeSpectrum:
+        """The spectrum at every frequency, with amplitude, phase, SNR and z.
+
+        Raises:
+            ValueError: If the spectrum was computed without ``whole=True``.
+        """
+        if self.whole_lines is None:
+            raise ValueError(
+                "Expected a spectrum with every frequency, but got one of components alone; "
+                "compute it with `spectrum(..., whole=True)` or `from_series(..., whole=True)`"
+            )
+        return WholeSpectrum(self.whole_lines, cast(TaggingDesign, self.design), self.floor)
+
+    @property
+    def frequencies(self) -> Tensor:
+        """Every frequency of `whole`, in Hz, shape ``(bins,)``."""
+        return self.whole.frequencies
+
+    @property
+    def off_lattice(self) -> Tensor:
+        """Share of the variance at frequencies that no combination of the tags reaches.
+
+        Subharmonics, own rhythms, noise and what has not settled; 0 for a network without memory.
+        Tags may hide some of it: 6 and 7.5 Hz reach 3 Hz, half of 6, as 2 (f2 - f1).
+
+        Returns:
+            Tensor: Shape ``(N, *neuron)``.
+
+        Raises:
+            ValueError: If the frames were not shown in time, or every frequency of the record is a
+                combination of the tags.
+        """
+        if self.lattice_variance is None:
+            raise ValueError(
+                "Expected a record in time of several periods, but got frames that were shown by "
+                "themselves, or a record of a single period, whose frequencies are all "
+                "combinations of the tags; pass `presentation`, or a longer record"
+            )
+        others = (self.known_variance - self.lattice_variance).clamp(min=0)
+        return statistics.variance_share(others, self.known_variance, self.floor_of_neurons)
+
+    def sum_over_difference(self, parts: Sequence[int]) -> Tensor:
+        """Amplitude at ``f1 + f2`` over that at ``f1 - f2``, of two parts.
+
+        It is 1 without memory, and where memory lies only in front of the nonlinearity; a leak
+        behind it weakens the higher of the two.
+
+        Args:
+            parts (sequence of int): Two parts.
+
+        Returns:
+            Tensor: Shape ``(N, *neuron)``; NaN where neither has an SNR above 2.33.
+
+        Raises:
+            ValueError: If the spectrum does not hold both components.
+        """
+        first, second = corners.as_pair(parts)
+        at_sum, at_difference = [0] * self.design.n_parts, [0] * self.design.n_parts
+        at_sum[first] = at_sum[second] = at_difference[first] = 1
+        at_difference[second] = -1
+        ratio = self.amplitude(at_sum) / self.amplitude(at_difference)
+        responds = torch.maximum(self.snr(at_sum), self.snr(at_difference)) > LEAST_SNR
+        return ratio.where(responds, torch.nan)
+
+    def apparent_latency(self) -> Tensor:
+        r"""Delay that the phases of the tags' fundamentals suggest, in seconds.
+
+        The slope of phase over frequency, :math:`-\frac{1}{2 \pi} d\phi / df`, by least squares
+        over the fundamentals, whose phases are taken from one frequency to the next the short way
+        round. It assumes that all parts act with the same sign. Delays beyond half the inverse of
+        the tags' spacing look shorter.
+
+        Returns:
+            Tensor: Shape ``(N, *neuron)``; NaN where a fundamental does not exceed the rounding
+            floor.
+
+        Raises:
+            ValueError: If the design has no two tags, or the spectrum lacks a fundamental.
+        """
+        frequencies = torch.tensor(self.design.frequencies, dtype=torch.float64)
+        if len(frequencies) < 2:
+            raise ValueError(
+                "Expected a design in time with at least two tags for a latency, but got a "
+                f"{self.design}; take `TaggingDesign()`"
+            )
+        order = frequencies.argsort()
+        tags = [[int(i == part) for i in range(len(frequencies))] for part in order]
+        phases = [(self._line(tag) * self.design.turn(tag)).angle().double() for tag in tags]
+        steps = [torch.zeros_like(phases[0])]
+        for lower, higher in pairwise(phases):
+            turned = torch.remainder(higher - lower + torch.pi, 2 * torch.pi) - torch.pi
+            steps.append(steps[-1] + turned)
+        centered = frequencies[order] - frequencies.mean()
+        slope = torch.tensordot(centered, torch.stack(steps), dims=1) / centered.square().sum()
+        responds = torch.stack([self.amplitude(tag) > self.floor_of_neurons for tag in tags])
+        latency: Tensor = -slope / (2 * torch.pi)
+        return latency.where(responds.all(0), torch.nan)
+
     def snr(self, component: Sequence[int]) -> Tensor:
         """Signal-to-noise ratio of a component (see `statistics.snr`), shape ``(N, *neuron)``."""
         return self._read("snr", component)
@@ -594,6 +772,12 @@ class TaggedSpectrum:
         return self.floor.reshape(-1, *[1] * (self.mean.dim() - 1))
 
     @property
+    def unit(self) -> str | None:
+        """Unit of all amplitudes, as ``"V"``; None for a network, and if channels differ."""
+        units = set(self.neuron_units or ())
+        return units.pop() if len(units) == 1 else None
+
+    @property
     def layout(self) -> Layout | None:
         """How the layer's output is arranged, as `to_map` takes it; None if it is not known."""
         return layout_of(self.mean.dim(), self.channel_dim)
@@ -601,9 +785,10 @@ class TaggedSpectrum:
     def table(self) -> list[dict[str, Any]]:
         """One record per image, neuron and component, in the form that ``pandas.DataFrame`` takes.
 
-        Each has ``image``, ``layer``, ``neuron`` (an integer, or a tuple if neurons have several
-        indices), ``component``, ``order``, ``frequency`` in Hz (None without time), ``amplitude``,
-        ``coefficient``, ``snr`` and ``share`` of the variance (None for a sum of spectra).
+        Each has ``image``, ``layer``, ``neuron`` (its name in a recording; an integer in a network,
+        or a tuple if neurons have several indices), ``unit`` (None for a network), ``component``,
+        ``order``, ``frequency`` in Hz (None without time), ``amplitude``, ``coefficient``, ``snr``
+        and ``share`` of the variance (None for a sum of spectra).
 
         Examples::
 
@@ -614,33 +799,92 @@ class TaggedSpectrum:
             >>> record["component"], record["order"], record["frequency"]
             ('f1 + f2', 2, 13.5)
         """
-        return [record for component in self.components for record in self._records(component)]
+        return tables.long_table(self)
 
-    def _records(self, component: Component) -> Iterator[dict[str, Any]]:
-        read: list[Statistic] = ["amplitude", "coefficient", "snr"]
-        if self.variance is not None:
-            read.append("variance_share")
-        columns = [self._read(statistic, component).flatten().tolist() for statistic in read]
-        for (image, *neuron), *numbers in zip(np.ndindex(*self.mean.shape), *columns, strict=True):
-            yield {
-                "image": image,
-                "layer": self.layer,
-                "neuron": neuron[0] if len(neuron) == 1 else tuple(neuron),
-                "component": self.design.label(component),
-                "order": component.order,
-                "frequency": self.design.frequency(component),
-                **dict(zip(RECORDED, (*numbers, None), strict=False)),  # sums have no share
-            }
+    def wide_table(
+        self, statistics: Statistic | Sequence[Statistic] = "amplitude"
+    ) -> list[dict[str, Any]]:
+        """One record per image and neuron, with a column for each component and statistic.
+
+        Each has ``image``, ``layer``, ``neuron`` and ``unit``, as in `table`, and columns such as
+        ``"amplitude f1 + f2"``.
+
+        Args:
+            statistics (str or list of str, optional): One or several of `statistics.STATISTICS`.
+                Default: ``"amplitude"``
+
+        Raises:
+            ValueError: If a statistic is unknown, or the design has none.
+
+        Examples::
+
+            >>> from captum_ssvep import TaggingDesign
+            >>> design = TaggingDesign()
+            >>> series = torch.as_tensor(design.contrasts.prod(axis=1))[:, None]
+            >>> spectrum = TaggedSpectrum.from_series(series, design, [(1, 0), (1, 1)])
+            >>> list(spectrum.wide_table(["amplitude", "snr"])[0])[-4:]
+            ['amplitude f1', 'amplitude f1 + f2', 'snr f1', 'snr f1 + f2']
+        """
+        return tables.wide_table(self, statistics)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The spectrum as a ``Dataset`` of xarray, which ``to_netcdf`` writes as it is.
+
+        Dimensions are ``component``, ``image`` and those of the neurons, with the channels' names
+        as coordinates. Variables are ``amplitude``, ``phase``, ``coefficient``, ``snr`` and
+        ``mean``; the attribute ``design`` is the design as JSON (see `Design.from_dict`).
+
+        Raises:
+            ImportError: If xarray is not installed.
+        """
+        return tables.labeled(self)
+
+    def to_mne(self, info: Any = None) -> Any:
+        """The spectrum as ``mne.time_frequency.EpochsSpectrumArray``: images are epochs.
+
+        Values are complex: their modulus is the peak amplitude in the channel's unit, their angle
+        the phase. Frequencies are those of the components, or all if the spectrum is ``whole``.
+        MNE's plots square the values and label them as power per Hz, which they are not.
+
+        Args:
+            info (mne.Info, optional): Of the channels, with their positions: ``recording.info``.
+                Default: None, made of names and units
+
+        Raises:
+            ValueError: If there is no time, neurons have several dimensions, or the channels are
+                not known or do not fit.
+            TypeError: If ``info`` is none of MNE.
+            ImportError: If MNE is not installed.
+
+        Examples::
+
+            >>> import mne
+            >>> from captum_ssvep import TaggingDesign
+            >>> design = TaggingDesign(sampling_rate=500, n_frames=5000)
+            >>> info = mne.create_info(["Oz", "Pz"], 500, "eeg")
+            >>> series = torch.rand(5000, 8, 2, dtype=torch.float64)
+            >>> spectrum = TaggedSpectrum.from_series(series, design, [(1, 0), (1, 1)])
+            >>> spectrum.to_mne(info).get_data("Oz", return_freqs=True)[1]
+            array([ 6. , 13.5])
+        """
+        return recordings.write_spectrum(self, info)
 
     def __repr__(self) -> str:
         highest = max(component.order for component in self.components)
         shape = " x ".join(map(str, self.mean.shape[1:])) or "1"
         return (
             f"TaggedSpectrum({'' if self.layer is None else self.layer + ', '}"
-            f"{shape} {self.neurons}{'' if shape == '1' else 's'}, {self.design}, "
+            f"{shape} {self.neurons}{'' if shape == '1' else 's'}{self._named()}, {self.design}, "
             f"{count(len(self.components), 'component')} to order {highest}, "
             f"{count(len(self), 'image')})"
         )
+
+    def _named(self) -> str:
+        """What is known about the channels of a recording, for `__repr__`."""
+        names, units = self.neuron_names, sorted(set(self.neuron_units or ()))
+        known = "" if names is None else f" {names[0]}"
+        known += f" to {names[-1]}" if names is not None and len(names) > 1 else ""
+        return known + (f" in {' and '.join(units)}" if units else "")
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -662,7 +906,7 @@ class TaggedSpectrum:
         """The spectrum of the sum of two responses (the coherent or "evoked" sum of EEG)."""
         if not isinstance(other, TaggedSpectrum):
             return NotImplemented
-        names = ("design", "components", "n_neighbors", "neighbor_bins")
+        names = ("design", "components", "n_neighbors", "neighbor_bins", *PER_CHANNEL)
         facts = [(name, getattr(self, name), getattr(other, name)) for name in names]
         facts.append(("shape", tuple(self.mean.shape), tuple(other.mean.shape)))
         for name, one, another in facts:
@@ -672,7 +916,7 @@ class TaggedSpectrum:
                 )
         ours, theirs = self._tensors(), other._tensors()
         # The variance of a sum is not the sum of variances.
-        both = ours.keys() & theirs.keys() - {"variance"}
+        both = (ours.keys() & theirs.keys()) - VARIANCES
         added: dict[str, Any] = dict.fromkeys(PER_LINE + PER_NEURON)
         added |= {name: ours[name] + theirs[name] for name in both}
         return replace(self, **added, layer=self.layer if self.layer == other.layer else None)
@@ -716,12 +960,13 @@ class TaggedSpectrum:
         Raises:
             ValueError: If the file is damaged, or lacks an array that `save` always writes.
         """
-        required = {*PER_LINE, *PER_NEURON, "about"} - {"variance", "deviations"}
+        required = {*PER_LINE, *PER_NEURON, "about"} - OPTIONAL
         arrays = _npz.load(path, required, "`TaggedSpectrum.save`")
         about = json.loads(str(arrays.pop("about")))
         about["design"] = Design.from_dict(about["design"])
         about["components"] = tuple(map(Component, about["components"]))
         about["neighbor_bins"] = tuple(about["neighbor_bins"])
+        about |= {name: tuple(about[name]) for name in PER_CHANNEL if about.get(name)}
         about |= {name: torch.from_numpy(array) for name, array in arrays.items()}
         return cls(**{"variance": None, **about})
 

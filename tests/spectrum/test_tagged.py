@@ -200,6 +200,7 @@ def test_a_table_has_a_record_for_each_image_neuron_and_component(design, summed
                 "image": image,
                 "layer": None,
                 "neuron": (row, column),
+                "unit": None,
                 "component": name,
                 "order": abs(first) + abs(second),
                 "frequency": abs(6 * first + 7.5 * second) if design is DESIGN else None,

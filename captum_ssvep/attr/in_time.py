@@ -1,0 +1,95 @@
+"""Show a record in time: as one sequence, or step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from .._checks import shown
+from ..model.arguments import repeat_forward_args
+from ..model.recorder import LayerRecorder, Receiver
+from ..model.untouched import undisturbed
+from ..spectrum.in_time import Asked, sequence_spectra
+from ..spectrum.passes import PassSize
+from ..spectrum.run import Source, stream_spectra
+from ..spectrum.tagged import TaggedSpectrum
+from ..stimulus.presentation import InSequence, Presentation, StepByStep
+from .flicker import Flicker
+
+
+def spectra_in_time(
+    presentation: Presentation,
+    asked: Asked,
+    flicker: Flicker,
+    recorder: LayerRecorder,
+    forward_args: tuple[Any, ...],
+    n_at_once: int,
+    **options: Any,
+) -> list[tuple[TaggedSpectrum, ...]]:
+    """Show all moments of a record in their order, and sum what layers return.
+
+    Args:
+        presentation: How they are shown.
+        asked: What to read.
+        flicker: What flickers.
+        recorder: Reads the layers, not yet entered.
+        forward_args: Further arguments of the model.
+        n_at_once: Examples in a forward pass.
+        **options: ``pooling``, ``noise_std``, ``seed`` and ``title``, as in `stream_spectra`.
+
+    Returns:
+        list[tuple[TaggedSpectrum, ...]]: For each layer, a spectrum per tensor.
+    """
+    stimulus = flicker.stimulus
+    steps = _Steps(presentation, flicker, recorder, forward_args)
+    source = Source(steps.record, "activations of layer", recorder.learned, block=steps.from_start)
+    # The outer one puts back the state from before the first reset.
+    with undisturbed(recorder.root, warn=False), recorder:
+        if isinstance(presentation, InSequence):
+            return sequence_spectra(presentation, asked, stimulus, source, n_at_once, **options)
+        plan = asked.plan(presentation.warmup * asked.design.period, 0)
+        return stream_spectra(plan, stimulus, source, PassSize(1, n_at_once), **options)
+
+
+class _Steps:
+    """Runs the model, from its first state for each block of examples."""
+
+    def __init__(
+        self,
+        presentation: Presentation,
+        flicker: Flicker,
+        recorder: LayerRecorder,
+        forward_args: tuple[Any, ...],
+    ) -> None:
+        self.flicker, self.recorder, self.forward_args = flicker, recorder, forward_args
+        steps = presentation if isinstance(presentation, StepByStep) else StepByStep()
+        self.reset, self.carry = steps.reset, steps.carry
+        self.carried: Mapping[str, Any] = {}
+
+    @contextmanager
+    def from_start(self) -> Iterator[None]:
+        """Bring the model into its first state, and back afterwards."""
+        with undisturbed(self.recorder.root, warn=False):
+            if self.reset:
+                self.reset()
+            self.carried = {}
+            yield
+
+    def record(
+        self, rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+    ) -> None:
+        """Run the model once, on the frames of a moment or a whole sequence."""
+        n_examples = self.flicker.stimulus.n_examples
+        given = repeat_forward_args(self.forward_args, n_examples, 1, rows)
+        inputs = self.flicker.inputs_of(rows, frames, 1)
+        output = self.recorder.record(inputs, given, receive, self.carried)
+        if self.carry:
+            self.carried = self.carry(output)
+            if not isinstance(self.carried, Mapping):
+                raise TypeError(
+                    "Expected `carry` to return the keyword arguments of the model's next call, "
+                    f"as {{'hidden': output[1]}}, but got {shown(self.carried)}"
+                )

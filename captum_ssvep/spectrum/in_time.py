@@ -1,0 +1,275 @@
+"""Spectra of networks that live in time: the record is shown in order, after a warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .._checks import warn_user
+from ..design import ComponentSelection, TaggingDesign
+from ..stimulus.frames import FrameNoise, Stimulus
+from ..stimulus.presentation import InSequence
+from .passes import Pass
+from .plan import SpectrumPlan
+from .run import LayerSums, Pooling, Source
+from .sums import FourierSums
+from .tagged import TaggedSpectrum
+
+# Of a response, so much may differ between the first period that is read and the last.
+MOST_UNSETTLED = 0.01
+# And so many rounding floors.
+MOST_FLOORS = 1000.0
+
+
+@dataclass(frozen=True)
+class PlanInTime(SpectrumPlan):
+    """Lines of a record that is shown in order, between moments that are not read.
+
+    The lines of two periods are summed as well, to see whether the response has settled: of the
+    first and the last in the record, or, if it is a single one, of the last before it and itself.
+
+    Args:
+        before (int, optional): Moments that are shown before the record. Default: 0
+        after (int, optional): Moments that are shown after it. Default: 0
+    """
+
+    before: int = 0
+    after: int = 0
+
+    has_real_neighbors: ClassVar[bool] = True
+
+    @cached_property
+    def _watched(self) -> tuple[Any, ...]:
+        """The lines that are compared between two periods; the first is the mean."""
+        return tuple(dict.fromkeys([0, *map(self.design.line, self.components)]))
+
+    @cached_property
+    def _frames(self) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
+        """Contrasts, weights and shares of all moments."""
+        design, period = self.design, self.design.period
+        n_moments = self.before + design.n_frames + self.after
+        moments = np.arange(n_moments) - self.before
+        frames = moments % design.n_frames
+        is_read = (moments >= 0) & (moments < design.n_frames)
+        weights = [design.line_weights(self._lines)[:, frames] * is_read]
+        first = 0 if design.n_frames > period else -period
+        if self.before + first >= 0:
+            watched = design.line_weights(self._watched)[:, frames]
+            for start in (first, design.n_frames - period):
+                weights.append(watched * ((moments >= start) & (moments < start + period)))
+        return design.contrasts[frames], np.concatenate(weights), is_read / design.n_frames
+
+    def read_of(self, start: int, frames: Tensor) -> Tensor:
+        """Of the responses to moments ``start, start + 1, ...``, those of the record."""
+        first = max(0, self.before - start)
+        return frames[first : max(first, self.before + self.design.n_frames - start)]
+
+    def judge(self, layer: str, sums: FourierSums) -> None:
+        """Warn if the response differs between two periods."""
+        periods = sums.lines()[len(self._lines) :]
+        if not len(periods):
+            return
+        n_lines, n_examples = len(self._watched), periods.shape[1]
+        first, last = periods.reshape(2, n_lines, n_examples, -1)
+        change, response = (last - first).abs(), last[1:].abs().square().sum((0, 2)).sqrt()
+        share = change.square().sum((0, 2)).sqrt() / response
+        floors = 2 * change.amax((0, 2)) / self.design.period / sums.floor()
+        unsettled = share.where(floors > MOST_FLOORS, 0).max().item()
+        if unsettled > MOST_UNSETTLED:
+            warn_user(
+                f"The response of layer {layer!r} has not settled: the first and the last period "
+                f"that are read differ by {100 * unsettled:.2g} % of it. Raise `warmup`, or "
+                "`cooldown` for a network that looks ahead; a network with a rhythm of its own "
+                "never settles, and shows it at lines off the tags' combinations"
+            )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be read of every layer, whatever its sampling rate.
+
+    Args:
+        design: The stimulus that is shown.
+        components, max_order: As in `Design.components`.
+        n_neighbors: Noise bins on each side of a line.
+        whole: Whether the whole spectrum is kept.
+    """
+
+    design: TaggingDesign
+    components: ComponentSelection
+    max_order: int | None
+    n_neighbors: int
+    whole: bool
+
+    def plan(self, before: int, after: int, design: TaggingDesign | None = None) -> PlanInTime:
+        """The plan for a record between some moments; of a layer, with its own design."""
+        plan = PlanInTime.build(
+            design or self.design, self.components, self.max_order, self.n_neighbors, 0.0
+        )
+        return replace(plan, before=before, after=after, with_lattice=True, whole=self.whole)
+
+
+def sequence_spectra(
+    presentation: InSequence,
+    asked: Asked,
+    stimulus: Stimulus,
+    source: Source,
+    n_at_once: int,
+    *,
+    pooling: Pooling = None,
+    noise_std: float = 0.0,
+    seed: int = 0,
+    title: str | None = None,
+) -> list[tuple[TaggedSpectrum, ...]]:
+    """Show the record as one sequence, and sum what the layers return over their own time.
+
+    Args:
+        presentation: How the sequence is made.
+        asked: What to read.
+        stimulus: What flickers.
+        source: Runs the network, and passes on what each call of a layer returns.
+        n_at_once: Examples in a forward pass.
+        pooling, noise_std, seed, title: As in `stream_spectra`.
+
+    Returns:
+        list[tuple[TaggedSpectrum, ...]]: For each layer, a spectrum per tensor.
+
+    Raises:
+        ValueError: If a layer gives no moments, or its rate does not fit the record or the tags.
+    """
+    fewest = min(tensor.dim() for tensor in stimulus.inputs)
+    if presentation.time_dim > fewest:
+        raise ValueError(
+            f"Expected `time_dim` of at most {fewest} for inputs with {fewest} dimensions, in "
+            f"which time is a new one, but got {presentation.time_dim}; films of pictures have 2"
+        )
+    period = asked.design.period
+    plan = asked.plan(presentation.warmup * period, presentation.cooldown * period)
+    series = [
+        _LayerSeries(plan, asked, presentation, source, index, pooling)
+        for index in range(len(source.recording.names))
+    ]
+    n_moments = len(plan.contrasts)
+    with tqdm(desc=title, total=stimulus.n_examples, unit="sequence", disable=title is None) as bar:
+        for first in range(0, stimulus.n_examples, n_at_once):
+            rows = slice(first, first + n_at_once)
+            block = stimulus.examples(rows)
+            frames = block.frames(plan.contrasts)
+            if noise_std:
+                FrameNoise(block.inputs, float(noise_std), seed).add_to(frames)
+            films = tuple(
+                torch.unflatten(frame, 0, (n_moments, -1))
+                .movedim(0, presentation.time_dim)
+                .contiguous()
+                for frame in frames
+            )
+            calls: list[list[tuple[Tensor | None, ...]]] = [[] for _ in series]
+
+            def receive(index: int, tensors: tuple[Tensor | None, ...], calls: Any = calls) -> None:
+                calls[index].append(tuple(t if t is None else t.clone() for t in tensors))
+
+            with source.block():
+                source.record(rows, films, n_moments, receive)
+            for layer, of_layer in zip(series, calls, strict=True):
+                layer.add(of_layer, n_moments, block.n_examples)
+            bar.update(block.n_examples)
+    return [layer.spectra() for layer in series]
+
+
+class _LayerSeries:
+    """The series of a layer, taken from what it returned in a pass."""
+
+    def __init__(
+        self,
+        plan: PlanInTime,
+        asked: Asked,
+        presentation: InSequence,
+        source: Source,
+        index: int,
+        pooling: Pooling,
+    ) -> None:
+        self.plan, self.asked, self.source, self.index = plan, asked, source, index
+        self.name = source.recording.names[index]
+        dim = presentation.layer_time_dim
+        self.time_dim = presentation.time_dim if dim is None else dim
+        self.pooling = pooling
+        self.sums: LayerSums | None = None
+
+    def add(
+        self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int, n_examples: int
+    ) -> None:
+        """Sum what the layer returned for a block of examples, over its own time."""
+        if len(calls) == 1:
+            series = tuple(self._moved(tensor) for tensor in calls[0] if tensor is not None)
+        elif len(calls) == n_moments:
+            places = zip(*calls, strict=True)
+            series = tuple(torch.stack(place) for place in places if None not in place)
+        else:
+            raise ValueError(
+                f"Expected layer {self.name!r} to be called once in a sequence, or once for each "
+                f"of its {n_moments} moments, but it was called {len(calls)} times; give each "
+                "call a module of its own"
+            )
+        wrong = [tuple(t.shape) for t in series if t.dim() < 2 or t.shape[1] != n_examples]
+        if wrong or len({len(tensor) for tensor in series}) != 1:
+            raise ValueError(
+                f"Expected layer {self.name!r} to return the {n_examples} examples and time along "
+                f"dimension {self.time_dim}, but moved to the front, time and examples are "
+                f"{[shape[:2] for shape in wrong]}; set `layer_time_dim`, or read a layer that "
+                "keeps time"
+            )
+        if self.sums is None:
+            plan = self._own_plan(n_moments, len(series[0]))
+            self.sums = LayerSums(plan, self.source, self.index, self.pooling)
+        part = Pass(0, len(series[0]))
+        self.sums.add(part, n_examples, tuple(tensor.flatten(0, 1) for tensor in series))
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """A tensor with time on dimension 0."""
+        if tensor.dim() <= self.time_dim:
+            raise ValueError(
+                f"Expected layer {self.name!r} to return time along dimension {self.time_dim}, but "
+                f"got shape {tuple(tensor.shape)}; set `layer_time_dim`, or read a layer that "
+                "keeps time"
+            )
+        self.source.recording.times[self.index] = self.time_dim, tensor.shape[self.time_dim]
+        return tensor.movedim(self.time_dim, 0)
+
+    def _own_plan(self, n_moments: int, n_own: int) -> PlanInTime:
+        """The plan at the layer's own sampling rate."""
+        plan, design = self.plan, self.asked.design
+        stride, rest = divmod(n_moments, n_own)
+        if stride == 1 and not rest:
+            return plan
+        if rest or any(n % stride for n in (plan.before, design.n_frames, plan.after)):
+            raise ValueError(
+                f"Expected layer {self.name!r} to give {n_moments} moments, or a whole fraction of "
+                f"them in warm-up and record alike, but it gave {n_own} along dimension "
+                f"{self.time_dim}; set `layer_time_dim`, pad in time, or change `warmup` or the "
+                "design's `n_frames`"
+            )
+        values = asdict(design) | {
+            "sampling_rate": design.sampling_rate / stride,
+            "n_frames": design.n_frames // stride,
+        }
+        try:
+            slower = cast(TaggingDesign, TaggingDesign._rebuilt(values))
+        except ValueError as error:
+            raise ValueError(
+                f"Expected tags that layer {self.name!r} can follow, which gives "
+                f"{design.sampling_rate / stride:g} moments per second along dimension "
+                f"{self.time_dim}, but: {error}"
+            ) from None
+        return self.asked.plan(plan.before // stride, plan.after // stride, slower)
+
+    def spectra(self) -> tuple[TaggedSpectrum, ...]:
+        """A spectrum of all examples for each tensor."""
+        return self.sums.spectra() if self.sums else ()
