@@ -15,8 +15,11 @@ from captum_ssvep.scores.significance import (
     SNR_THRESHOLDS,
     benjamini_hochberg,
     fisher_test,
+    hotelling_test,
+    line_f_test,
     noise_surprise,
     sign_flip_test,
+    t2circ_test,
     t_test,
 )
 
@@ -266,3 +269,226 @@ def test_small_and_large_activations_are_as_surprising(unit):
 
 def test_one_image_has_no_sign_to_flip():
     assert sign_flip_test(torch.tensor([[1.0, -2.0]])).tolist() == [1, 1]
+
+
+N_NULLS = 200_000
+TESTS_OF_TRIALS = {hotelling_test: 3, t2circ_test: 2}  # and the fewest trials
+
+
+def complex_noise(*shape, spread=1.0, tilt=0.0, seed=0):
+    """Normal coefficients with this ratio of standard deviations, and axes turned by an angle."""
+    real, imaginary = np.random.default_rng(seed).standard_normal((2, *shape))
+    return torch.from_numpy((real + 1j * spread * imaginary) * np.exp(1j * tilt))
+
+
+def literal_hotelling(trials):
+    """T2 and p as the one-sample test of a mean vector, of a single neuron."""
+    pairs = np.stack([trials.real, trials.imag], axis=1)
+    n_trials, n_variables = pairs.shape
+    mean = pairs.mean(axis=0)
+    covariance = sum(np.outer(row - mean, row - mean) for row in pairs) / (n_trials - 1)
+    squared = n_trials * mean @ np.linalg.inv(covariance) @ mean
+    ratio = (n_trials - n_variables) / (n_variables * (n_trials - 1)) * squared
+    return squared, stats.f.sf(ratio, n_variables, n_trials - n_variables)
+
+
+def literal_t2circ(trials):
+    """Victor and Mast's estimates of the variance: from the mean, over that from the trials."""
+    n_trials, mean = len(trials), sum(trials) / len(trials)
+    by_mean = n_trials * (mean.real**2 + mean.imag**2) / 2
+    by_trials = sum((z - mean).real ** 2 + (z - mean).imag ** 2 for z in trials)
+    by_trials /= 2 * (n_trials - 1)
+    ratio = by_mean / by_trials
+    return ratio / n_trials, stats.f.sf(ratio, 2, 2 * n_trials - 2)
+
+
+LITERAL = {hotelling_test: literal_hotelling, t2circ_test: literal_t2circ}
+
+
+@pytest.mark.parametrize("test", LITERAL)
+@pytest.mark.parametrize("n_trials", [3, 4, 20])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("effect", [0.0, 0.5 - 0.2j, 5.0])
+def test_tests_over_trials_are_their_formulas(test, n_trials, shape, effect):
+    trials = complex_noise(n_trials, *shape, spread=0.3, tilt=0.7) + effect
+    found = test(trials)
+    assert found.statistic.shape == found.p_value.shape == shape
+    assert found.statistic.dtype == found.p_value.dtype == torch.float64
+    columns = trials.numpy().reshape(n_trials, -1).T
+    expected = np.array([LITERAL[test](column) for column in columns])
+    np.testing.assert_allclose(found.statistic.ravel(), expected[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(found.p_value.ravel(), expected[:, 1], rtol=1e-9)
+    degrees = {hotelling_test: n_trials - 2, t2circ_test: 2 * n_trials - 2}[test]
+    assert found.degrees_of_freedom == (2, degrees)
+
+
+def test_t2circ_is_an_analysis_of_variance_of_its_two_estimates():
+    """Of two trials it is F(2, 2) of sum and difference."""
+    first, second = 1 + 2j, 2 - 1j
+    found = t2circ_test(torch.tensor([first, second]))
+    ratio = abs(first + second) ** 2 / abs(first - second) ** 2
+    assert 2 * found.statistic.item() == pytest.approx(ratio)
+    assert found.p_value.item() == pytest.approx(1 / (1 + ratio))
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 4, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_f_test_of_a_line_is_scipys(n_neighbors, dtype):
+    neighbors = torch.rand(n_neighbors, 5, 7, dtype=dtype) + 0.1
+    amplitude = torch.logspace(-2, 2, 35, dtype=dtype).reshape(5, 7)
+    found = line_f_test(amplitude, neighbors)
+    ratio = amplitude.double().square() / neighbors.double().square().mean(0)
+    torch.testing.assert_close(found.statistic, ratio)
+    expected = stats.f.sf(ratio.numpy(), 2, 2 * n_neighbors)
+    np.testing.assert_allclose(found.p_value, expected, rtol=1e-9)
+    surprise = noise_surprise(amplitude, neighbors, NO_FLOOR)
+    torch.testing.assert_close(found.p_value, surprise.neg().exp())
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
+def test_critical_values_are_where_p_is_the_level(alpha):
+    for effect in (0.5, 1.5):
+        trials = complex_noise(12, 50) + effect
+        for found in (
+            hotelling_test(trials),
+            t2circ_test(trials),
+            line_f_test(trials[0].abs(), trials[1:7].abs()),
+        ):
+            beyond = found.statistic > found.critical_value(alpha)
+            assert torch.equal(beyond, found.p_value < alpha)
+    # Of six neighbors, MNE's tutorial: see benchmarks/thresholds.py.
+    six = line_f_test(torch.tensor(1.0), torch.ones(6))
+    assert six.critical_value() == pytest.approx(3.885, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("test", "n_trials", "spread"),
+    [
+        (hotelling_test, 3, 1.0),
+        (hotelling_test, 10, 1.0),
+        (hotelling_test, 10, 0.1),  # whatever the noise's axes
+        (t2circ_test, 2, 1.0),
+        (t2circ_test, 10, 1.0),
+    ],
+)
+def test_five_percent_of_nulls_are_found_at_five_percent(test, n_trials, spread):
+    found = test(complex_noise(n_trials, N_NULLS, spread=spread, tilt=0.4))
+    assert abs((found.p_value < 0.05).double().mean().item() - 0.05) < 0.007
+    assert abs((found.statistic > found.critical_value()).double().mean().item() - 0.05) < 0.007
+    assert uniformity(found.p_value[:20_000]) > SURPRISING
+
+
+@pytest.mark.parametrize("n_neighbors", [4, 20])
+def test_five_percent_of_lines_in_noise_are_found_at_five_percent(n_neighbors):
+    amplitudes = complex_noise(n_neighbors + 1, N_NULLS).abs()
+    found = line_f_test(amplitudes[0], amplitudes[1:])
+    assert abs((found.p_value < 0.05).double().mean().item() - 0.05) < 0.007
+    assert abs((found.statistic > found.critical_value()).double().mean().item() - 0.05) < 0.007
+
+
+def test_on_a_line_t2circ_finds_too_much_and_hotelling_too_little_and_both_warn():
+    """As over the images of a noiseless network without memory: the theory's 8.7 %."""
+    trials = complex_noise(20, N_NULLS, spread=0.0, tilt=0.4)
+    rates = []
+    for test in (t2circ_test, hotelling_test):
+        with pytest.warns(UserWarning, match=r"lie on a line .* Use `t_test` of signed") as caught:
+            p_values = test(trials).p_value
+        assert caught[0].filename == __file__
+        rates.append((p_values < 0.05).double().mean().item())
+    assert rates[0] == pytest.approx(0.087, abs=0.004)
+    assert rates[1] < 0.03
+    signed = (trials * np.exp(-0.4j)).real
+    assert (t_test_of(signed) < 0.05).double().mean().item() == pytest.approx(0.05, abs=0.007)
+
+
+def test_single_tests_on_a_line_among_many_do_not_warn():
+    trials = complex_noise(5, 3)
+    trials[:, 0] = trials[:, 0].real + 0j
+    for test in TESTS_OF_TRIALS:
+        test(trials)  # warnings are errors here
+
+
+@pytest.mark.parametrize("test", TESTS_OF_TRIALS)
+def test_coefficients_of_trials_that_do_not_vary_are_no_evidence_or_all_of_it(test):
+    trials = torch.zeros(4, 3, dtype=torch.complex64)
+    trials[:, 1] = 1 - 1j
+    trials[:, 2] = torch.tensor([1, 1j, -1, -1j])
+    found = test(trials)
+    assert found.p_value.tolist() == [1, 0, 1]
+    assert found.statistic.tolist() == [0, math.inf, 0]
+
+
+def test_a_line_where_nothing_answers_is_no_evidence():
+    neighbors = torch.zeros(4, 3)
+    neighbors[:, 2] = 1
+    found = line_f_test(torch.tensor([0.0, 1.0, 0.0]), neighbors)
+    assert found.p_value.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("test", TESTS_OF_TRIALS)
+def test_phase_and_unit_do_not_matter_to_tests_over_trials(test):
+    trials = complex_noise(8, 30, spread=0.5) + 0.4
+    expected = test(trials)
+    for factor in (-1, 1e-30, 1e30j, np.exp(0.3j)):
+        found = test(factor * trials)
+        torch.testing.assert_close(found.p_value, expected.p_value, rtol=1e-9, atol=0)
+    torch.testing.assert_close(test(trials.conj()).p_value, expected.p_value)
+
+
+def test_t2circ_finds_more_than_hotelling_where_noise_is_equal():
+    trials = complex_noise(6, 20_000) + 1
+    found = [
+        (test(trials).p_value < 0.05).double().mean() for test in (t2circ_test, hotelling_test)
+    ]
+    assert found[0] > found[1] + 0.1
+
+
+def test_an_eeg_in_noise_is_found_by_all_three():
+    """Twenty trials of a tag in noise, by the package's own spectra, and of a tag that is not."""
+    design = TaggingDesign((5.7, 7.1), 120, 1200)
+    moments = 2 * np.pi * np.outer(np.arange(1200), [5.7]) / 120
+    noise = np.random.default_rng(0).standard_normal((1200, 20, 1))
+    series = np.cos(moments)[:, None] * 0.3 + noise
+    spectrum = TaggedSpectrum.from_series(series, design, n_neighbors=10)
+    for component, is_there in (((1, 0), True), ((0, 1), False)):
+        trials = torch.polar(spectrum.amplitude(component), spectrum.phase(component))
+        mean = TaggedSpectrum.from_series(
+            series.mean(axis=1, keepdims=True), design, n_neighbors=10
+        )
+        line = line_f_test(mean.amplitude(component), mean.neighbor_amplitudes(component))
+        assert line.degrees_of_freedom == (2, 40)
+        for found in (hotelling_test(trials), t2circ_test(trials), line):
+            assert (found.p_value.item() < 0.001) == is_there
+
+
+WRONG = {
+    "signed": (lambda: hotelling_test(torch.rand(5)), TypeError, "complex.*`t_test` takes signed"),
+    "array": (lambda: t2circ_test(np.ones(5) + 0j), TypeError, "`coefficients` to be a tensor"),
+    "few": (lambda: hotelling_test(complex_noise(2, 9)), ValueError, "at least 3 trials"),
+    "one": (lambda: t2circ_test(complex_noise(1, 9)), ValueError, "at least 2 trials"),
+    "none": (lambda: t2circ_test(complex_noise(3).sum()), ValueError, r"but got shape \(\)"),
+    "nan": (lambda: t2circ_test(complex_noise(3) * math.nan), ValueError, "to be finite"),
+    "no bins": (
+        lambda: line_f_test(torch.ones(2), torch.ones(0, 2)),
+        ValueError,
+        "`neighbors` of at least 1",
+    ),
+    "misfit": (
+        lambda: line_f_test(torch.ones(2), torch.ones(4, 3)),
+        ValueError,
+        "`neighbors` to fit `amplitude`",
+    ),
+    "level": (
+        lambda: t2circ_test(complex_noise(3)).critical_value(1),
+        ValueError,
+        "`alpha` to be between 0 and 1, but got 1",
+    ),
+    "percent": (lambda: t2circ_test(complex_noise(3)).critical_value(5), ValueError, "`alpha`"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_tested_is_refused(name):
+    call, error, words = WRONG[name]
+    with pytest.raises(error, match=words):
+        call()
