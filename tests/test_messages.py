@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import matplotlib
+import mne
 import numpy as np
 import pytest
 import torch
@@ -42,6 +43,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -57,10 +59,13 @@ AMPLITUDES = torch.rand(5, generator=GENERATOR)
 NOISE = torch.rand(4, 5, generator=GENERATOR)
 TAGGING = FrequencyTaggingAttribution(NET, "0")
 TUNNEL = FrequencyTunnel(LayerActivation(NET, NET[0]))
+ELECTRODES = mne.create_info(["Oz", "Pz"], 120, "eeg", verbose="error")
+EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRODES)
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "NeuronScores", "RankAgreement", "TaggedSpectrum", "statistics.StatisticInfo",
+    "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
+    "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -126,8 +131,10 @@ INSTANCES = {
     "TaggedSpectrum": spectrum,
     "TaggedSpectrum.shapley_interactions": corners,
     "TaggedSpectrum.shapley_values": corners,
+    "TaggedSpectrum.to_mne": lambda: captum_ssvep.TaggedSpectrum.from_mne(EVOKED, TaggingDesign()),
     "TaggingDesign": TaggingDesign,
     "TwoLevelDesign": TwoLevelDesign,
+    "significance.LineTest": lambda: line_f_test(AMPLITUDES, NOISE),
 }
 
 
@@ -166,9 +173,11 @@ THEN = {
 
 # A value for each parameter; those that are missing have a default that serves.
 VALUES = {
+    "alpha": 0.05,
     "amplitude": AMPLITUDES,
     "attribution": TAGGING,
     "attribution_method": LayerActivation(NET, NET[0]),
+    "band": (5.0, 15.0),
     "baselines": 0.0,
     "batch_size": 2,
     "center": (3.0, 3.0),
@@ -189,6 +198,7 @@ VALUES = {
     "forward_func": NET,
     "image": IMAGES[:1],
     "images": IMAGES,
+    "info": ELECTRODES,
     "inputs": IMAGES,
     "interactions": torch.tensor([0.5]),
     "k": 2,
@@ -216,10 +226,12 @@ VALUES = {
     "part": 0,
     "parts": (0, 1),
     "path": "saved.npz",
+    "picks": "eeg",
     "power": AMPLITUDES,
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
+    "recording": EVOKED,
     "reduction": "mean",
     "result": torch.rand(2, 4, 6, 6),
     "results": scores,
@@ -233,6 +245,7 @@ VALUES = {
     "size": (8, 8),
     "spectrum": spectrum,
     "statistic": "amplitude",
+    "statistics": "amplitude",
     "std": (0.25, 0.25, 0.25),
     "types": (nn.Conv2d, nn.Linear),
     "values": NOISE,
@@ -252,13 +265,21 @@ SPECIAL = {
     "plot_maps(spectrum)": lambda: spectrum(pooling=None),
     "plot_neighbors(spectrum)": lambda: spectrum(noise_std=0.1),
     "plot_top_images(images)": IMAGES.repeat(2, 1, 1, 1),
+    "plot_whole_spectrum(spectrum)": lambda: TAGGING.spectrum(
+        IMAGES, pooling="channel", whole=True
+    ),
     "plot_stimulus(n_shown)": 2,
     "plot_stimulus(inputs)": IMAGES[:1],
     "save_stimulus_gif(inputs)": IMAGES[:1],
     "save_stimulus_gif(path)": "film.gif",
     "save_stimulus_gif(size)": 16,
+    "significance.hotelling_test(coefficients)": torch.polar(NOISE, 7 * NOISE),
+    "significance.t2circ_test(coefficients)": torch.polar(NOISE, 7 * NOISE),
     "significance.t_test(mean)": AMPLITUDES,
     "statistics.neighbor_ratio(spectrum)": AMPLITUDES,
+    "sum_harmonics(spectrum)": lambda: TAGGING.spectrum(
+        IMAGES, pooling="channel", noise_std=0.1, n_neighbors=10
+    ),
     "statistics.decibels(ratio)": AMPLITUDES,
     "top_neurons(k)": 2,
 }
@@ -363,13 +384,14 @@ def newcomers_values(valid):
     else:
         values["DataFrame"] = pandas.DataFrame(np.zeros((2, 2)))
     if isinstance(valid, Tensor) and valid.dim():
+        real = valid.real if valid.is_complex() else valid
         values |= {
             "its first item": valid[0],
             "as array": valid.numpy(),
             "as list": valid.tolist(),
-            "as integers": (10 * valid).int(),
-            "as booleans": valid > 0.5,
-            "with nan": torch.where(valid > 0.5, valid, torch.nan),
+            "as integers": (10 * real).int(),
+            "as booleans": real > 0.5,
+            "with nan": torch.where(real > 0.5, valid, torch.nan),
         }
     return values
 

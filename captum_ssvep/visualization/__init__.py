@@ -5,6 +5,7 @@ from .maps import plot_maps, to_map, to_pixels
 from .scores import plot_components, plot_filters, plot_important, plot_top_images
 from .spectra import plot_contrast_response, plot_contrasts, plot_neighbors, plot_spectrum
 from .stimuli import plot_stimulus, save_stimulus_gif
+from .whole import plot_whole_spectrum
 
 __all__ = [
     "plot_and_or",
@@ -21,6 +22,7 @@ __all__ = [
     "plot_spectrum",
     "plot_stimulus",
     "plot_top_images",
+    "plot_whole_spectrum",
     "save_stimulus_gif",
     "to_map",
     "to_pixels",

@@ -59,14 +59,14 @@ def plot_spectrum(
     places, names = _places(spectrum), [design.label(component) for component in components]
     figure, ax = figure_and_axes(ax, 8, 3.6)
     for component, place, height in zip(components, places, heights, strict=True):
-        color, kind = component_color(component), _kind(component, design)
+        color, kind = component_color(component), kind_of(component, design)
         ax.vlines(place, 0, height, color=color, linewidth=2.5)
         ax.plot(place, height, "o", color=color, markersize=5, label=kind)
     if design.in_time:
         tips = zip(names, places, heights, map(component_color, components), strict=True)
         strongest = sorted(tips, key=lambda tip: -abs(tip[2]))[:n_labels]
         lowest = 0.01 * max(map(abs, heights))
-        _label_lines(ax, [tip for tip in strongest if abs(tip[2]) > lowest])
+        label_lines(ax, [tip for tip in strongest if abs(tip[2]) > lowest])
     else:
         # Without frequencies, the axis names every component.
         ax.set_xticks(places, names, rotation=60, ha="right", fontsize=8)
@@ -225,14 +225,14 @@ def _places(spectrum: TaggedSpectrum) -> list[float]:
     return [place if f is None else f for place, f in enumerate(frequencies)]
 
 
-def _kind(component: Component, design: Design) -> str:
+def kind_of(component: Component, design: Design) -> str:
     """Legend entry of a component."""
     if component.is_intermodulation:
         return INTERMODULATION_LABEL
     return f"harmonics of {part_name(component.parts[0], design)}"
 
 
-def _label_lines(ax: Axes, tips: Sequence[tuple[str, float, float, str]]) -> None:
+def label_lines(ax: Axes, tips: Sequence[tuple[str, float, float, str]]) -> None:
     """Write the names of lines at their tips, unless an earlier name would cover them.
 
     Args:
