@@ -27,7 +27,7 @@ from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import design_or_default
 from ..stimulus.presentation import InSequence, Presentation, design_in_time
 from .arranged import reduce_spectra
-from .flicker import Parts, flickering
+from .flicker import Flicker, Parts, flickering
 from .in_time import spectra_in_time
 
 # What `attribute` and `spectrum` return: the result of one layer, or a list for several layers.
@@ -305,7 +305,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             size_of,
         ) as flicker:
             n_examples = flicker.stimulus.n_examples
-            size, device = size_of(n_examples), flicker.stimulus.inputs[0].device
+            size = size_of(n_examples)
             warn_of_square_args(forward_args, n_examples)
             recorder = LayerRecorder(
                 self.forward_func,
@@ -324,33 +324,53 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 "title": self.get_name() if show_progress else None,
             }
 
-            def record(
-                rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
-            ) -> None:
-                shown = flicker.inputs_of(rows, frames, n_frames)
-                given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
-                with flicker.learning():
-                    recorder.record(shown, given, receive)
-
-            def fit() -> int:
-                return frames_that_fit(size.examples * recorder.bytes_per_row, device)
-
             if presentation is None:
-                of_memory = fit if perturbations_per_eval is None else None
-                source = Source(record, "activations of layer", recorder.learned, of_memory)
-                with recorder:
-                    results = stream_spectra(
-                        plan, flicker.stimulus, source, size, repetition=self.repetition, **options
-                    )
-            else:
-                asked = Asked(
-                    cast(TaggingDesign, plan.design), components, max_order, n_neighbors, whole
+                results = self._one_by_one(
+                    plan, flicker, recorder, forward_args, size, perturbations_per_eval, **options
                 )
+            else:
+                in_time = cast(TaggingDesign, plan.design)
+                asked = Asked(in_time, components, max_order, n_neighbors, whole)
                 results = spectra_in_time(
                     presentation, asked, flicker, recorder, forward_args, size.examples, **options
                 )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
+
+    def _one_by_one(
+        self,
+        plan: SpectrumPlan,
+        flicker: Flicker,
+        recorder: LayerRecorder,
+        forward_args: tuple[Any, ...],
+        size: PassSize,
+        n_frames: int | None,
+        **options: Any,
+    ) -> list[tuple[TaggedSpectrum, ...]]:
+        """Show every frame by itself, in any order.
+
+        Args:
+            n_frames: The frames per pass that the user wants; None for as many as fit.
+        """
+        n_examples, device = flicker.stimulus.n_examples, flicker.stimulus.inputs[0].device
+
+        def record(
+            rows: slice, frames: tuple[Tensor, ...], n_frames: int, receive: Receiver
+        ) -> None:
+            shown = flicker.inputs_of(rows, frames, n_frames)
+            given = repeat_forward_args(forward_args, n_examples, n_frames, rows)
+            with flicker.learning():
+                recorder.record(shown, given, receive)
+
+        def fit() -> int:
+            return frames_that_fit(size.examples * recorder.bytes_per_row, device)
+
+        of_memory = fit if n_frames is None else None
+        source = Source(record, "activations of layer", recorder.learned, of_memory)
+        with recorder:
+            return stream_spectra(
+                plan, flicker.stimulus, source, size, repetition=self.repetition, **options
+            )
 
 
 def _refuse_out_of_time(perturbations_per_eval: int | None, estimate_error: bool) -> None:
