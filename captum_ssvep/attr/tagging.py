@@ -128,8 +128,8 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         r"""One number per neuron: how strongly it responds to the tags.
 
         Args:
-            inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0, of a
-                floating dtype.
+            inputs (Tensor or tuple[Tensor, ...]): Input of the model, examples on dimension 0; of a
+                floating dtype if it flickers.
             baselines (scalar, Tensor or tuple, optional): What zero contrast looks like; broadcasts
                 to the input. For a normalized image, ``stimulus.black(mean, std)`` is black.
                 Default: 0
@@ -150,8 +150,9 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             internal_batch_size (int, optional): Maximum number of rows in one forward pass; also
                 splits the examples. Default: None
             show_progress (bool, optional): Progress bar over forward passes. Default: False
-            design (Design, optional): A `TaggingDesign`, or a `ChebyshevGrid`, which needs fewer
-                frames. Default: the paper's tags, 6 and 7.5 Hz in 240 frames at 120 Hz.
+            design (Design, optional): A `TaggingDesign`; a `ChebyshevGrid`, which needs fewer
+                frames; or a `TwoLevelDesign`, which shows parts or does not. Default: the paper's
+                tags, 6 and 7.5 Hz in 240 frames at 120 Hz.
             components (str or sequence of tuple[int, ...], optional): ``"fundamentals"``,
                 ``"harmonics"``, ``"intermodulations"``, ``"all"`` (up to the order that the design
                 resolves, `Design.default_order`), or integer tuples: (1, 1) is f1 + f2.
@@ -164,7 +165,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             n_neighbors (int, optional): Bins on each side of a line that serve as its noise, if
                 there is noise. Default: 2
             noise_std (float, optional): Standard deviation of Gaussian noise added to every
-                element of every frame, in units of the input. Without noise, the SNR is the
+                element of every frame, in units of what flickers. Without noise, the SNR is the
                 amplitude in units of the rounding floor. With noise, all ``n_frames`` run, and the
                 SNR of a single component has the null distribution of EEG (2.33, 3.26 and 4.78 at
                 5, 1 and 0.1 %). Default: 0.0
@@ -172,8 +173,8 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             tag_layer (Module or str, optional): A layer whose output flickers instead of the
                 inputs: one floating tensor, examples first. ``feature_mask`` and ``baselines`` then
                 broadcast to it (`channel_groups` makes masks of channels, `layer_mean` baselines),
-                and the layers read lie behind it. The network in front of it runs once, and what it
-                returned is repeated for every frame. Default: None, the inputs flicker
+                and the layers read lie behind it. The modules in front of it run once, and what
+                they returned is repeated for every frame. Default: None, the inputs flicker
             presentation (InSequence or StepByStep, optional): How the frames reach a network that
                 lives in time. Inputs have no time axis; the presentation makes one. All frames are
                 shown in their order, after a warm-up. Default: None, every frame by itself
