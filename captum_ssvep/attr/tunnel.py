@@ -10,7 +10,7 @@ import torch
 from captum.attr import Attribution, GradientAttribution
 from torch import Tensor
 
-from .._checks import instance, refuse_unknown_arguments
+from .._checks import instance, refuse_unknown_arguments, shown
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, Inputs, Layer
 from ..design import ComponentSelection, Design
@@ -235,6 +235,12 @@ class FrequencyTunnel(Attribution):
             raise ValueError(
                 "Expected attributions alone, but got return_convergence_delta=True; leave it out, "
                 "since a delta has no neurons"
+            )
+        if "presentation" in kwargs:
+            raise ValueError(
+                "Expected no `presentation` in a FrequencyTunnel, whose method runs the model as "
+                f"often as it wants, but got {shown(kwargs['presentation'])}; show frames in time "
+                "with FrequencyTaggingAttribution"
             )
         parameters = inspect.signature(self.attribution_method.attribute).parameters
         if all(parameter.kind != parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -192,10 +192,11 @@ class Front:
         return repeated
 
     def _blank(self, tensor: Tensor) -> Tensor:
-        """A tensor of the right shape that takes no memory."""
+        """A tensor of the right shape that takes no memory; NaN, should it be read after all."""
         is_for_all = not has_rows(tensor, self._shown.n_rows)
         n_rows = tensor.shape[:1] if is_for_all else [len(tensor) * self._n_frames]
-        return tensor.new_empty(()).expand(*n_rows, *tensor.shape[1:])
+        value = torch.nan if tensor.is_floating_point() else 0
+        return tensor.new_full((), value).expand(*n_rows, *tensor.shape[1:])
 
     def frames(self, args: Any, kwargs: Any) -> Any:
         """What the layer returns in this pass, as new tensors.
@@ -216,8 +217,9 @@ class Front:
             self._frames.requires_grad_()  # as if there were something in front
         of_layer = self._shown.of_layer
         flickers = self._flickering_in(of_layer.output)
-        with nullcontext() if self._reads is None else self._reads.paused():
-            of_layer.again(args, kwargs, self._repeat)  # what it writes
+        if of_layer.written:
+            with nullcontext() if self._reads is None else self._reads.paused():
+                of_layer.again(args, kwargs, self._repeat)
 
         def shown_or_repeated(tensor: Tensor) -> Tensor:
             return self._frames.clone() if tensor is flickers else self._repeat(tensor)

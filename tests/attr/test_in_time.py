@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from captum.attr import LayerActivation
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
     ChebyshevGrid,
     FrequencyTaggingAttribution,
+    FrequencyTunnel,
     InSequence,
     StepByStep,
     TaggedSpectrum,
@@ -434,6 +436,13 @@ def test_what_does_not_fit_is_refused_in_a_sentence(arguments, error, message):
     model = nn.Sequential(nn.Identity()).eval()
     with pytest.raises(error, match=message):
         FrequencyTaggingAttribution(model, "0").attribute(FEATURES, **arguments)
+
+
+def test_a_tunnel_refuses_it():
+    model = nn.Sequential(nn.Linear(4, 2)).double().eval()
+    tunnel = FrequencyTunnel(LayerActivation(model, model[0]))
+    with pytest.raises(ValueError, match="no `presentation` in a FrequencyTunnel"):
+        tunnel.attribute(FEATURES, presentation=InSequence())
 
 
 def test_layers_without_moments_are_refused():
