@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._checks import shown
 from ..model.arguments import repeat_forward_args
@@ -47,7 +47,7 @@ def spectra_in_time(
     steps = _Steps(presentation, flicker, recorder, forward_args)
     source = Source(steps.record, "activations of layer", recorder.learned, block=steps.from_start)
     # The outer one puts back the state from before the first reset.
-    with undisturbed(recorder.root, warn=False), recorder:
+    with steps.put_back(), recorder:
         if isinstance(presentation, InSequence):
             return sequence_spectra(presentation, asked, stimulus, source, n_at_once, **options)
         plan = asked.plan(presentation.warmup * asked.design.period, 0)
@@ -70,9 +70,20 @@ class _Steps:
         self.carried: Mapping[str, Any] = {}
 
     @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Leave the model as it was, and what `reset` is a method of, if that is another module."""
+        owner = getattr(self.reset, "__self__", None)
+        with (
+            # The outer one: behind a function, modules are known only when they run, after a reset.
+            undisturbed(owner if isinstance(owner, nn.Module) else None, warn=False),
+            undisturbed(self.recorder.root, warn=False),
+        ):
+            yield
+
+    @contextmanager
     def from_start(self) -> Iterator[None]:
         """Bring the model into its first state, and back afterwards."""
-        with undisturbed(self.recorder.root, warn=False):
+        with self.put_back():
             if self.reset:
                 self.reset()
             self.carried = {}

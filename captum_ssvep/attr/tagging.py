@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._compat import log_usage
 from .._typing import Baselines, FeatureMask, ForwardFunction, Inputs, Layer
-from ..design import ComponentSelection, Design, TaggingDesign
+from ..design import ComponentSelection, Design
 from ..model.arguments import (
     format_forward_args,
     repeat_forward_args,
@@ -285,12 +285,15 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
             True
         """
-        if presentation is not None:
-            design = design_in_time(presentation, design_or_default(design))
+        asked = plan = None
+        if presentation is None:
+            plan = SpectrumPlan.build(
+                design, components, max_order, n_neighbors, noise_std, estimate_error, whole
+            )
+        else:
+            in_time = design_in_time(presentation, design_or_default(design))
             _refuse_out_of_time(perturbations_per_eval, estimate_error)
-        plan = SpectrumPlan.build(
-            design, components, max_order, n_neighbors, noise_std, estimate_error, whole
-        )
+            asked = Asked(in_time, components, max_order, n_neighbors, whole, noise_std)
         forward_args = format_forward_args(additional_forward_args)
 
         def size_of(n_examples: int) -> PassSize:
@@ -302,7 +305,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             tag_layer,
             inputs,
             forward_args,
-            Parts(plan.design, feature_mask, baselines),
+            Parts(design_or_default(design), feature_mask, baselines),
             size_of,
         ) as flicker:
             n_examples = flicker.stimulus.n_examples
@@ -325,13 +328,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 "title": self.get_name() if show_progress else None,
             }
 
-            if presentation is None:
+            if plan:
                 results = self._one_by_one(
                     plan, flicker, recorder, forward_args, size, perturbations_per_eval, **options
                 )
-            else:
-                in_time = cast(TaggingDesign, plan.design)
-                asked = Asked(in_time, components, max_order, n_neighbors, whole)
+            elif asked and presentation:
                 results = spectra_in_time(
                     presentation, asked, flicker, recorder, forward_args, size.examples, **options
                 )

@@ -80,7 +80,9 @@ class Recording:
         if index not in self.times:
             return output
         dim, size = self.times[index]
-        return torch.empty([*output.shape[:dim], size, *output.shape[dim:]], device="meta")
+        rows, *others = output.shape
+        whole = [rows // size, *others]  # moments and examples lie on one dimension
+        return torch.empty([*whole[:dim], size, *whole[dim:]], device="meta")
 
     def _without_time(self, index: int, channel_dim: int) -> int:
         return channel_dim - (index in self.times and channel_dim > self.times[index][0])
@@ -121,7 +123,7 @@ class LayerRecorder:
 
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU()).eval()
         >>> with LayerRecorder(model, ["0"]) as recorder:
-        ...     recorder.record(
+        ...     _ = recorder.record(
         ...         (torch.ones(4, 2),), (), lambda index, tensors: print(index, tensors[0].shape)
         ...     )
         0 torch.Size([4, 3])
@@ -291,7 +293,9 @@ class LayerRecorder:
         with self._lock:
             self._calls[index][device] += 1
             if self.every_call:
-                self.learned.eps[index] = self._precision.eps
+                if self._expected is None:
+                    self.learned.eps[index] = self._precision.eps
+                    self.learned.drew[index] = self._trace.draws.any
                 self._received[index] = True
                 self._receive(index, tensors)
                 return

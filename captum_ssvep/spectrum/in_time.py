@@ -25,8 +25,8 @@ from .tagged import TaggedSpectrum
 
 # Of a response, so much may differ between the first period that is read and the last.
 MOST_UNSETTLED = 0.01
-# And so many rounding floors.
-MOST_FLOORS = 1000.0
+# And so many rounding floors: the lines of a period average over its moments.
+MOST_FLOORS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,26 @@ class PlanInTime(SpectrumPlan):
     Args:
         before (int, optional): Moments that are shown before the record. Default: 0
         after (int, optional): Moments that are shown after it. Default: 0
+        compares (bool, optional): Whether periods are compared, as makes no sense with noise.
+            Default: True
     """
 
     before: int = 0
     after: int = 0
+    compares: bool = True
 
     has_real_neighbors: ClassVar[bool] = True
+
+    @property
+    def first_summed(self) -> int:  # type: ignore[override]  # here it depends on the record
+        """The first moment that is read, or of the period before it if that is compared."""
+        return self.before + (self._first_compared or 0)
+
+    @property
+    def _first_compared(self) -> int | None:
+        """Where the period begins that is compared with the last, from the record's start."""
+        first = 0 if self.design.n_frames > self.design.period else -self.design.period
+        return first if self.compares and self.before + first >= 0 else None
 
     @cached_property
     def _watched(self) -> tuple[Any, ...]:
@@ -60,8 +74,8 @@ class PlanInTime(SpectrumPlan):
         frames = moments % design.n_frames
         is_read = (moments >= 0) & (moments < design.n_frames)
         weights = [design.line_weights(self._lines)[:, frames] * is_read]
-        first = 0 if design.n_frames > period else -period
-        if self.before + first >= 0:
+        first = self._first_compared
+        if first is not None:
             watched = design.line_weights(self._watched)[:, frames]
             for start in (first, design.n_frames - period):
                 weights.append(watched * ((moments >= start) & (moments < start + period)))
@@ -101,6 +115,7 @@ class Asked:
         components, max_order: As in `Design.components`.
         n_neighbors: Noise bins on each side of a line.
         whole: Whether the whole spectrum is kept.
+        noise_std: Standard deviation of noise on the frames.
     """
 
     design: TaggingDesign
@@ -108,13 +123,21 @@ class Asked:
     max_order: int | None
     n_neighbors: int
     whole: bool
+    noise_std: float
 
     def plan(self, before: int, after: int, design: TaggingDesign | None = None) -> PlanInTime:
         """The plan for a record between some moments; of a layer, with its own design."""
         plan = PlanInTime.build(
-            design or self.design, self.components, self.max_order, self.n_neighbors, 0.0
+            design or self.design,
+            self.components,
+            self.max_order,
+            self.n_neighbors,
+            self.noise_std,
+            whole=self.whole,
         )
-        return replace(plan, before=before, after=after, with_lattice=True, whole=self.whole)
+        return replace(
+            plan, before=before, after=after, with_lattice=True, compares=not self.noise_std
+        )
 
 
 def sequence_spectra(
@@ -145,6 +168,7 @@ def sequence_spectra(
     Raises:
         ValueError: If a layer gives no moments, or its rate does not fit the record or the tags.
     """
+    n_layers = len(source.recording.names)
     fewest = min(tensor.dim() for tensor in stimulus.inputs)
     if presentation.time_dim > fewest:
         raise ValueError(
@@ -154,8 +178,8 @@ def sequence_spectra(
     period = asked.design.period
     plan = asked.plan(presentation.warmup * period, presentation.cooldown * period)
     series = [
-        _LayerSeries(plan, asked, presentation, source, index, pooling)
-        for index in range(len(source.recording.names))
+        _LayerSeries(plan, asked, presentation, source, index, (pooling, stimulus.n_examples))
+        for index in range(n_layers)
     ]
     n_moments = len(plan.contrasts)
     with tqdm(desc=title, total=stimulus.n_examples, unit="sequence", disable=title is None) as bar:
@@ -194,13 +218,13 @@ class _LayerSeries:
         presentation: InSequence,
         source: Source,
         index: int,
-        pooling: Pooling,
+        options: tuple[Pooling, int],
     ) -> None:
         self.plan, self.asked, self.source, self.index = plan, asked, source, index
         self.name = source.recording.names[index]
         dim = presentation.layer_time_dim
         self.time_dim = presentation.time_dim if dim is None else dim
-        self.pooling = pooling
+        self.options = options
         self.sums: LayerSums | None = None
 
     def add(
@@ -208,39 +232,44 @@ class _LayerSeries:
     ) -> None:
         """Sum what the layer returned for a block of examples, over its own time."""
         if len(calls) == 1:
-            series = tuple(self._moved(tensor) for tensor in calls[0] if tensor is not None)
+            moved = [self._moved(tensor) for tensor in calls[0] if tensor is not None]
         elif len(calls) == n_moments:
             places = zip(*calls, strict=True)
-            series = tuple(torch.stack(place) for place in places if None not in place)
+            moved = [torch.stack(place) for place in places if None not in place]
         else:
             raise ValueError(
                 f"Expected layer {self.name!r} to be called once in a sequence, or once for each "
                 f"of its {n_moments} moments, but it was called {len(calls)} times; give each "
                 "call a module of its own"
             )
-        wrong = [tuple(t.shape) for t in series if t.dim() < 2 or t.shape[1] != n_examples]
-        if wrong or len({len(tensor) for tensor in series}) != 1:
+        # Not last states, as GRU returns them as well.
+        held = [t for t in moved if t is not None and t.shape[1:2] == (n_examples,)]
+        series = [t for t in held if len(t) == max(map(len, held))]
+        if not series:
+            shapes = [tuple(t.shape) for t in calls[0] if t is not None]
             raise ValueError(
-                f"Expected layer {self.name!r} to return the {n_examples} examples and time along "
-                f"dimension {self.time_dim}, but moved to the front, time and examples are "
-                f"{[shape[:2] for shape in wrong]}; set `layer_time_dim`, or read a layer that "
-                "keeps time"
+                f"Expected layer {self.name!r} to return {n_examples} examples with time along "
+                f"dimension {self.time_dim}, but got {shapes}; set `layer_time_dim`, or read a "
+                "layer that keeps time"
+            )
+        if len(series) < len(moved) and self.sums is None:
+            warn_user(
+                f"Layer {self.name!r} also gives {len(moved) - len(series)} tensors without time, "
+                "such as last states; they are left out of the result"
             )
         if self.sums is None:
             plan = self._own_plan(n_moments, len(series[0]))
-            self.sums = LayerSums(plan, self.source, self.index, self.pooling)
+            self.sums = LayerSums(plan, self.source, self.index, *self.options)
         part = Pass(0, len(series[0]))
         self.sums.add(part, n_examples, tuple(tensor.flatten(0, 1) for tensor in series))
 
-    def _moved(self, tensor: Tensor) -> Tensor:
-        """A tensor with time on dimension 0."""
+    def _moved(self, tensor: Tensor) -> Tensor | None:
+        """A tensor with time on dimension 0; None if it has no such dimension."""
         if tensor.dim() <= self.time_dim:
-            raise ValueError(
-                f"Expected layer {self.name!r} to return time along dimension {self.time_dim}, but "
-                f"got shape {tuple(tensor.shape)}; set `layer_time_dim`, or read a layer that "
-                "keeps time"
-            )
-        self.source.recording.times[self.index] = self.time_dim, tensor.shape[self.time_dim]
+            return None
+        self.source.recording.times.setdefault(
+            self.index, (self.time_dim, tensor.shape[self.time_dim])
+        )
         return tensor.movedim(self.time_dim, 0)
 
     def _own_plan(self, n_moments: int, n_own: int) -> PlanInTime:

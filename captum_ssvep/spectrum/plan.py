@@ -51,6 +51,8 @@ class SpectrumPlan:
     with_lattice: bool = False
     whole: bool = False
 
+    # The first frame with a weight, or in a period that is compared: the reference of the sums.
+    first_summed: ClassVar[int] = 0
     # Whether lines between those of components hold something even without noise.
     has_real_neighbors: ClassVar[bool] = False
 
@@ -89,14 +91,19 @@ class SpectrumPlan:
         warn_of_collisions(design, wanted)
         noise_std = number(noise_std, "noise_std", at_least=0)
         if noise_std and not design.in_time:
-            raise _without_time(design, "`noise_std`", "`choose_design` with kind='time'")
+            raise without_time(design, "`noise_std`", "`choose_design` with kind='time'")
         if noise_std and estimate_error:
             raise ValueError(
                 "Expected `estimate_error` without `noise_std`, but got both, and noise would "
                 "count as error; read the effect of noise from the neighbors, as the SNR does"
             )
+        if whole and estimate_error:
+            raise ValueError(
+                "Expected `estimate_error` without `whole`, but got both; the error is estimated "
+                "for components alone, so compute it in a call of its own"
+            )
         if whole and not design.in_time:
-            raise _without_time(design, "`whole`", "`choose_design` with kind='time'")
+            raise without_time(design, "`whole`", "`choose_design` with kind='time'")
         if not (noise_std or design.leaks or cls.has_real_neighbors):
             n_neighbors = 0
         distinct = not (noise_std or whole)
@@ -233,10 +240,11 @@ def validate_statistic(statistic: Statistic, design: Design | None) -> None:
     """
     design = design_or_default(design)
     if STATISTICS[statistic].needs_neighbors and not design.in_time:
-        raise _without_time(design, f"statistic={statistic!r}", "statistic='snr'")
+        raise without_time(design, f"statistic={statistic!r}", "statistic='snr'")
 
 
-def _without_time(design: Design, purpose: str, remedy: str) -> ValueError:
+def without_time(design: Design, purpose: str, remedy: str) -> ValueError:
+    """The error for a design without time, where one in time is needed."""
     return ValueError(
         f"Expected a design in time for {purpose}, but got a {design}, whose components have no "
         f"neighboring lines to measure noise at; take `TaggingDesign()` or {remedy}"

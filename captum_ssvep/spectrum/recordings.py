@@ -95,6 +95,14 @@ def _validate_times(recording: Any, design: TaggingDesign, is_raw: bool) -> None
             f"on; `recording.crop(0, {n_frames / rate:g}, include_tmax=False)` cuts off what is "
             "before"
         )
+    n_late = round(start * rate)
+    if n_late % design.period:
+        first = -(-n_late // design.period) * design.period / rate
+        raise ValueError(
+            "Expected `recording` to begin with the tagged stimulus, or whole periods after it, "
+            f"but got one from {start:g} s on, and phases would be wrong; "
+            f"`recording.crop(tmin={first:g})` and `n_frames` to match begin with a period"
+        )
     if n_frames <= n_samples <= n_frames + 1:
         return
     remedies = []

@@ -89,7 +89,9 @@ def stream_spectra(
             f"Expected `pooling` to be None, 'channel' or a function, but got {shown(pooling)}"
         )
     n_layers = len(source.recording.names)
-    layers = [LayerSums(plan, source, index, pooling) for index in range(n_layers)]
+    layers = [
+        LayerSums(plan, source, index, pooling, stimulus.n_examples) for index in range(n_layers)
+    ]
     repeats = repetition is not None and repetition.is_due(len(plan.contrasts), stimulus.n_examples)
 
     n_rows = stimulus.n_examples * len(plan.contrasts)
@@ -136,11 +138,15 @@ class _TensorSums:
 
     def add(self, part: Pass, frames: Tensor, eps: float) -> None:
         """Take in what the layer returned in a pass, shape ``(frames, N, *neuron)``."""
-        if part.start == 0:
+        n_skipped = min(max(0, self.plan.first_summed - part.start), len(frames))
+        start, frames = part.start + n_skipped, frames[n_skipped:]
+        if not len(frames):
+            return
+        if start == self.plan.first_summed:
             self.blocks.append(self.plan.new_sums(frames[0], eps))
             self.records.append([])
         if not part.again:
-            self._take(part.start, frames)
+            self._take(start, frames)
             return
         first = self.blocks[-1].reference()
         difference = (frames[part.place].to(first) - first).abs()
@@ -178,6 +184,7 @@ class LayerSums:
     source: Source
     index: int
     pooling: Pooling
+    n_examples: int
     # By place among the tensors; those that turn out to have no batch are left out.
     tensors: dict[int, _TensorSums] | None = None
     # By how many rounding floors the answers to equal frames may differ.
@@ -205,7 +212,7 @@ class LayerSums:
             eps = max(self.source.recording.eps[self.index], torch.finfo(tensor.dtype).eps)
             by_frame = torch.unflatten(self._pooled(tensor), 0, (-1, n_examples))
             if self.plan.whole:
-                validate_size(self.plan.design.n_frames, by_frame[0], n_examples)
+                validate_size(self.plan.design.n_frames, by_frame[0], self.n_examples)
             self.tensors[place].add(part, by_frame, eps)
             self.limit = most_floors(eps, tensor.device)
 
@@ -250,7 +257,8 @@ class LayerSums:
                 f"Expected the {self.source.kind} {name!r} to be finite, but got NaN or infinity; "
                 "find the operation that makes them and read a layer before it"
             )
-        for sums in tensors:
+        # A network that draws random numbers never settles.
+        for sums in [] if self.source.recording.drew[self.index] else tensors:
             for block in sums.blocks:
                 self.plan.judge(name, block)
         origin = {"layer": name, "neurons": self.neurons}

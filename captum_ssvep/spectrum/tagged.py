@@ -24,7 +24,13 @@ from ..design.components import in_group
 from ..model.channels import Layout, layout_of
 from . import corners, recordings, shapley, statistics, tables
 from .contrast import response_surface, without_shared_lines
-from .plan import SpectrumPlan, neighbors_of, validate_statistic, warn_of_collisions
+from .plan import (
+    SpectrumPlan,
+    neighbors_of,
+    validate_statistic,
+    warn_of_collisions,
+    without_time,
+)
 from .statistics import STATISTICS, Reduction, Statistic
 from .sums import FourierSums, RecordSums
 from .whole import WholeSpectrum, whole_of
@@ -143,6 +149,8 @@ class TaggedSpectrum:
         """
         instance(design, Design, "design", "the design shown")
         record = _as_record(series, design.n_frames)
+        if whole and not design.in_time:
+            raise without_time(design, "`whole`", "`choose_design` with kind='time'")
         wanted = design.components(components, max_order)
         n_neighbors = integer(n_neighbors, "n_neighbors", at_least=0)
         warn_of_collisions(design, wanted)
@@ -622,6 +630,10 @@ class TaggedSpectrum:
             ValueError: If the spectrum does not hold both components.
         """
         first, second = corners.as_pair(parts)
+        if max(first, second) >= self.design.n_parts:
+            raise ValueError(
+                f"Expected `parts` among 0 to {self.design.n_parts - 1}, but got {shown(parts)}"
+            )
         at_sum, at_difference = [0] * self.design.n_parts, [0] * self.design.n_parts
         at_sum[first] = at_sum[second] = at_difference[first] = 1
         at_difference[second] = -1

@@ -126,8 +126,10 @@ def whole_of(records: Sequence[Tensor]) -> Tensor:
     Returns:
         Tensor: Complex, shape ``(bins, N, *neuron)``.
     """
-    transforms = [torch.fft.rfft(record - record[:1], dim=0) for record in records]
-    for transform, record in zip(transforms, records, strict=True):
+    # Half precision has no transform.
+    wide = [record.to(torch.promote_types(record.dtype, torch.float32)) for record in records]
+    transforms = [torch.fft.rfft(record - record[:1], dim=0) for record in wide]
+    for transform, record in zip(transforms, wide, strict=True):
         transform[0] += len(record) * record[0]
     return torch.cat(transforms, dim=1)
 

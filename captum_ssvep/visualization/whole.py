@@ -80,10 +80,9 @@ def plot_whole_spectrum(
     # The mean itself, at 0 Hz, would dwarf everything.
     shown = slice(1, int(np.searchsorted(frequencies, highest, side="right")))
     figure, axes = plt.subplots(2, 1, figsize=(8.4, 5.4), sharex=True, layout="constrained")
+    row = int(np.ravel_multi_index(place, spectrum.mean.shape[1:])) if place else 0
     amplitude, snr, noise = (
-        values.flatten(2)[:, :, int(np.ravel_multi_index(place, spectrum.mean.shape[1:]))]
-        .cpu()
-        .numpy()
+        values.reshape(len(frequencies), len(spectrum), -1)[:, :, row].cpu().numpy()
         for values in (whole.amplitude, whole.snr(), whole.noise())
     )
     for ax, of_images in zip(axes, (amplitude, snr), strict=True):

@@ -191,6 +191,93 @@ def test_an_lstm_is_warm_by_default_whichever_dimension_is_time(batch_first):
         )
 
 
+@pytest.mark.parametrize("kind", [nn.GRU, nn.RNN])
+@pytest.mark.parametrize("time_dim", [0, 1])
+@pytest.mark.parametrize("n_examples", [1, 3])
+def test_last_states_without_time_are_left_out(kind, time_dim, n_examples):
+    torch.manual_seed(0)
+    layer = kind(4, 6, batch_first=time_dim == 1).double().eval()
+    features = FEATURES[:n_examples]
+    with pytest.warns(UserWarning, match="1 tensors without time, such as last states"):
+        spectrum = FrequencyTaggingAttribution(layer, layer).spectrum(
+            features, presentation=InSequence(time_dim, warmup=2)
+        )
+    frames = tagged_sequence(features, DESIGN).repeat(2, 1, 1)[80:]
+    with torch.no_grad():
+        series = layer(frames.transpose(0, time_dim))[0].transpose(0, time_dim)[-240:]
+    expected = TaggedSpectrum.from_series(series, DESIGN)
+    torch.testing.assert_close(spectrum.lines, expected.lines, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("time_dim", [0, 1])
+def test_channels_are_found_beside_time(time_dim):
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU()).double().eval()
+    spectra = FrequencyTaggingAttribution(model, ["0", "1"]).spectrum(
+        FEATURES, presentation=InSequence(time_dim), pooling="channel"
+    )
+    unpooled = FrequencyTaggingAttribution(model, "1").spectrum(
+        FEATURES, presentation=InSequence(time_dim)
+    )
+    assert [spectrum.mean.shape for spectrum in spectra] == [(3, 5), (3, 5)]
+    assert unpooled.channel_dim == 1
+    torch.testing.assert_close(unpooled.lines, spectra[1].lines)
+
+
+@pytest.mark.parametrize("presentation", [InSequence(1, warmup=3), StepByStep(warmup=3)], ids=str)
+def test_a_record_far_from_where_it_began_keeps_its_variance(presentation):
+    """A bright picture with a small flicker, behind a leak that starts from nothing."""
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        leak = LeakOverTime() if isinstance(presentation, InSequence) else Leak()
+        model = nn.Sequential(leak).to(dtype).eval()
+        mask = torch.tensor([0, 1, -1, -1])
+        spectrum = FrequencyTaggingAttribution(model, "0").spectrum(
+            torch.tensor([[0.01, 0.01, 1.0, 1.0]], dtype=dtype) + 10,
+            baselines=10.0,
+            feature_mask=mask,
+            presentation=presentation,
+        )
+        found.append(spectrum)
+    single, double = found
+    for part in (0, 1):
+        shares = [s.first_order(part)[0, part].item() for s in found]
+        assert shares == pytest.approx([1, 1], abs=0.02)
+    torch.testing.assert_close(
+        single.off_lattice[:, :2].double(), double.off_lattice[:, :2], atol=0.02, rtol=0
+    )
+
+
+def test_noise_is_no_sign_of_what_has_not_settled():
+    model = nn.Sequential(nn.Identity()).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for presentation in (InSequence(1), StepByStep()):
+            spectrum = FrequencyTaggingAttribution(model, "0").spectrum(
+                FEATURES, presentation=presentation, noise_std=0.3
+            )
+            assert spectrum.n_neighbors == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_slow_leak_is_noticed_in_half_precision_too(dtype):
+    leak = Leak(0.99)
+    model = nn.Sequential(leak).to(dtype).eval()
+    with pytest.warns(UserWarning, match="has not settled"):
+        FrequencyTaggingAttribution(model, "0").spectrum(
+            FEATURES.to(dtype), presentation=StepByStep(reset=leak.forget), whole=True
+        )
+
+
+def test_the_state_behind_a_function_is_put_back_after_its_reset():
+    leak = Leak()
+    model = nn.Sequential(leak, nn.Linear(4, 2)).double().eval()
+    leak.state = torch.ones(3, 4).double()
+    FrequencyTaggingAttribution(lambda x: model(x), model[1]).spectrum(
+        FEATURES, presentation=StepByStep(3, reset=leak.forget)
+    )
+    assert torch.equal(leak.state, torch.ones(3, 4).double())
+
+
 class Steps(nn.Module):
     """An LSTM cell that is handed its state, or loops itself over time."""
 
@@ -467,6 +554,13 @@ def test_errors_of_estimates_and_whole_spectra():
         tagging.spectrum(FEATURES, presentation=InSequence(), estimate_error=True)
     with pytest.raises(ValueError, match="design in time for `whole`"):
         tagging.spectrum(FEATURES, design=ChebyshevGrid(), whole=True)
+    with pytest.raises(ValueError, match="`estimate_error` without `whole`"):
+        tagging.spectrum(FEATURES, whole=True, estimate_error=True)
+    grid = ChebyshevGrid()
+    with pytest.raises(ValueError, match="design in time for `whole`"):
+        TaggedSpectrum.from_series(grid.contrasts[:, :1], grid, whole=True)
+    with pytest.raises(ValueError, match="`parts` among 0 to 1"):
+        tagging.spectrum(FEATURES).sum_over_difference((0, 5))
     with pytest.raises(ValueError, match="whole=True"):
         _ = tagging.spectrum(FEATURES).whole
     with pytest.raises(ValueError, match="pass `presentation`"):
