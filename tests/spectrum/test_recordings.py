@@ -134,9 +134,13 @@ def test_a_single_channel_prints_with_its_name():
             r"`recording.crop\(0, 4, include_tmax=False\)` cuts",
         ),
         (
-            make_epochs(n_samples=1002, tmin=1.0),
+            make_epochs(n_samples=1002, tmin=2.0),
             r"design's 1000 samples, or one more as MNE .*, but got 1002; "
-            r"`recording.crop\(tmax=5, include_tmax=False\)` cuts it, or n_frames=1000 in the",
+            r"`recording.crop\(tmax=6, include_tmax=False\)` cuts it, or n_frames=1000 in the",
+        ),
+        (
+            make_epochs(tmin=1.0),
+            r"whole periods after it, but got one from 1 s on, .*`recording.crop\(tmin=2\)`",
         ),
         (make_evoked(n_samples=999), "but got 999; n_frames=500 in the design fits"),
         (make_evoked(n_samples=200), "but got 200; record for longer"),
