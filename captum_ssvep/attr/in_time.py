@@ -26,7 +26,7 @@ def spectra_in_time(
     flicker: Flicker,
     recorder: LayerRecorder,
     forward_args: tuple[Any, ...],
-    n_at_once: int,
+    size: PassSize,
     **options: Any,
 ) -> list[tuple[TaggedSpectrum, ...]]:
     """Show all moments of a record in their order, and sum what layers return.
@@ -37,7 +37,7 @@ def spectra_in_time(
         flicker: What flickers.
         recorder: Reads the layers, not yet entered.
         forward_args: Further arguments of the model.
-        n_at_once: Examples in a forward pass.
+        size: Its examples go through the model at once.
         **options: ``pooling``, ``noise_std``, ``seed`` and ``title``, as in `stream_spectra`.
 
     Returns:
@@ -49,9 +49,9 @@ def spectra_in_time(
     # The outer one puts back the state from before the first reset.
     with steps.put_back(), recorder:
         if isinstance(presentation, InSequence):
-            return sequence_spectra(presentation, asked, stimulus, source, n_at_once, **options)
+            return sequence_spectra(presentation, asked, stimulus, source, size.examples, **options)
         plan = asked.plan(presentation.warmup * asked.design.period, 0)
-        return stream_spectra(plan, stimulus, source, PassSize(1, n_at_once), **options)
+        return stream_spectra(plan, stimulus, source, PassSize(1, size.examples), **options)
 
 
 class _Steps:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar, cast, overload
 
 import torch
@@ -285,15 +287,18 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             >>> bool((before.amplitude((1, 1)) < before.floor[:, None]).all())  # linear: none
             True
         """
-        asked = plan = None
+        design = design_or_default(design)
+        show: Callable[..., list[tuple[TaggedSpectrum, ...]]]
         if presentation is None:
             plan = SpectrumPlan.build(
                 design, components, max_order, n_neighbors, noise_std, estimate_error, whole
             )
+            show = partial(self._one_by_one, plan, perturbations_per_eval)
         else:
-            in_time = design_in_time(presentation, design_or_default(design))
+            in_time = design_in_time(presentation, design)
             _refuse_out_of_time(perturbations_per_eval, estimate_error)
             asked = Asked(in_time, components, max_order, n_neighbors, whole, noise_std)
+            show = partial(spectra_in_time, presentation, asked)
         forward_args = format_forward_args(additional_forward_args)
 
         def size_of(n_examples: int) -> PassSize:
@@ -305,11 +310,10 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
             tag_layer,
             inputs,
             forward_args,
-            Parts(design_or_default(design), feature_mask, baselines),
+            Parts(design, feature_mask, baselines),
             size_of,
         ) as flicker:
             n_examples = flicker.stimulus.n_examples
-            size = size_of(n_examples)
             warn_of_square_args(forward_args, n_examples)
             recorder = LayerRecorder(
                 self.forward_func,
@@ -321,38 +325,34 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 exits_early=presentation is None,
                 is_behind=flicker.is_behind,
             )
-            options: dict[str, Any] = {
-                "pooling": pooling,
-                "noise_std": noise_std,
-                "seed": seed,
-                "title": self.get_name() if show_progress else None,
-            }
-
-            if plan:
-                results = self._one_by_one(
-                    plan, flicker, recorder, forward_args, size, perturbations_per_eval, **options
-                )
-            elif asked and presentation:
-                results = spectra_in_time(
-                    presentation, asked, flicker, recorder, forward_args, size.examples, **options
-                )
+            results = show(
+                flicker,
+                recorder,
+                forward_args,
+                size_of(n_examples),
+                pooling=pooling,
+                noise_std=noise_std,
+                seed=seed,
+                title=self.get_name() if show_progress else None,
+            )
         arranged = [spectra if len(spectra) > 1 else spectra[0] for spectra in results]
         return cast(Spectra, arranged if isinstance(self.layer, list) else arranged[0])
 
     def _one_by_one(
         self,
         plan: SpectrumPlan,
+        most_frames: int | None,
         flicker: Flicker,
         recorder: LayerRecorder,
         forward_args: tuple[Any, ...],
         size: PassSize,
-        n_frames: int | None,
         **options: Any,
     ) -> list[tuple[TaggedSpectrum, ...]]:
         """Show every frame by itself, in any order.
 
         Args:
-            n_frames: The frames per pass that the user wants; None for as many as fit.
+            most_frames: The frames per pass that the user wants; None for as many as fit.
+            **options: As in `stream_spectra`.
         """
         n_examples, device = flicker.stimulus.n_examples, flicker.stimulus.inputs[0].device
 
@@ -367,7 +367,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
         def fit() -> int:
             return frames_that_fit(size.examples * recorder.bytes_per_row, device)
 
-        of_memory = fit if n_frames is None else None
+        of_memory = fit if most_frames is None else None
         source = Source(record, "activations of layer", recorder.learned, of_memory)
         with recorder:
             return stream_spectra(

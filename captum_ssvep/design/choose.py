@@ -2,7 +2,7 @@
 
 import bisect
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .._checks import choice, count, integer
 from .base import Design
@@ -85,21 +85,20 @@ def choose_design(
             f"Expected `waveform` to be 'sine' for kind={kind!r}, which has no waves in time, but "
             f"got {waveform!r}; take kind='time'"
         )
+    # Otherwise the design's own default.
+    given: dict[str, Any] = {} if contrast is None else {"contrast": contrast}
     if kind == "two-level":
-        return TwoLevelDesign(n_parts, max_order, (0.0, 1.0) if contrast is None else contrast)
-    contrast = (0.5, 1.0) if contrast is None else contrast
+        return TwoLevelDesign(n_parts, max_order, **given)
     if not _is_affordable(n_parts, max_order, kind, waveform):
         raise _too_many_frames(n_parts, max_order, kind, waveform)
     if _is_grid(n_parts, kind, waveform):
-        return ChebyshevGrid(n_parts, max_order + 1, contrast)
+        return ChebyshevGrid(n_parts, max_order + 1, **given)
     order = max_order + (kind == "auto")
     bins: tuple[int, ...] = (order + 1, order + 2)
     period = 2 * math.prod(bins)
     if n_parts != 2:
         bins, period = collision_free_bins(n_parts, order)
-    return TaggingDesign(
-        bins, period, 3 * period, phases=math.pi / 2, contrast=contrast, waveform=waveform
-    )
+    return TaggingDesign(bins, period, 3 * period, phases=math.pi / 2, waveform=waveform, **given)
 
 
 def _is_grid(n_parts: int, kind: DesignKind, waveform: Waveform) -> bool:

@@ -185,11 +185,14 @@ class Front:
         """
         if self._read is not None and place not in self._read:
             return map_tensors(self._blank, call.output)
-        with nullcontext() if self._reads is None else self._reads.paused():
-            repeated = call.again(args, kwargs, self._repeat)
+        repeated = self._again(call, args, kwargs)
         if self._reads is not None:
             self._reads.watch(tensors_in(repeated), place)
         return repeated
+
+    def _again(self, call: Call, args: Any, kwargs: Any) -> Any:
+        with nullcontext() if self._reads is None else self._reads.paused():
+            return call.again(args, kwargs, self._repeat)
 
     def _blank(self, tensor: Tensor) -> Tensor:
         """A tensor of the right shape that takes no memory; NaN, should it be read after all."""
@@ -218,8 +221,7 @@ class Front:
         of_layer = self._shown.of_layer
         flickers = self._flickering_in(of_layer.output)
         if of_layer.written:
-            with nullcontext() if self._reads is None else self._reads.paused():
-                of_layer.again(args, kwargs, self._repeat)
+            self._again(of_layer, args, kwargs)
 
         def shown_or_repeated(tensor: Tensor) -> Tensor:
             return self._frames.clone() if tensor is flickers else self._repeat(tensor)

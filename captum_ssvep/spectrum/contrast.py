@@ -1,7 +1,7 @@
 """The response to contrast: the components of a spectrum, summed up again."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import reduce
 
 import numpy as np
 import torch
@@ -69,9 +69,8 @@ def without_shared_lines(components: Sequence[Component], design: Design) -> lis
     return [component for component in alone if design.power_share(component)]
 
 
-@lru_cache(maxsize=16)
 def by_parts(
-    components: tuple[Component, ...], design: Design
+    components: Sequence[Component], design: Design
 ) -> dict[tuple[int, ...], tuple[Component, ...]]:
     """The components that `without_shared_lines` leaves, by the parts they hold.
 

@@ -95,7 +95,7 @@ def corner_tables(
     places = {component: row for row, component in enumerate(components)}
     # At the Nyquist frequency a component cannot be told from its mirror image.
     clear = [c for c in components if not (design.in_time and design.power_share(c) == 1)]
-    held = by_parts(tuple(clear), design)
+    held = by_parts(clear, design)
     tables = {}
     for i, j in combinations(range(design.n_parts), 2):
         groups = [held.get(parts, ()) for parts in ((i,), (j,), (i, j))]

@@ -50,7 +50,7 @@ class PlanInTime(SpectrumPlan):
     has_real_neighbors: ClassVar[bool] = True
 
     @property
-    def first_summed(self) -> int:  # type: ignore[override]  # here it depends on the record
+    def first_summed(self) -> int:
         """The first moment that is read, or of the period before it if that is compared."""
         return self.before + (self._first_compared or 0)
 
@@ -178,7 +178,12 @@ def sequence_spectra(
     period = asked.design.period
     plan = asked.plan(presentation.warmup * period, presentation.cooldown * period)
     series = [
-        _LayerSeries(plan, asked, presentation, source, index, (pooling, stimulus.n_examples))
+        _LayerSeries(
+            plan,
+            asked,
+            presentation,
+            LayerSums(plan, source, index, pooling, stimulus.n_examples),
+        )
         for index in range(n_layers)
     ]
     n_moments = len(plan.contrasts)
@@ -216,16 +221,13 @@ class _LayerSeries:
         plan: PlanInTime,
         asked: Asked,
         presentation: InSequence,
-        source: Source,
-        index: int,
-        options: tuple[Pooling, int],
+        sums: LayerSums,
     ) -> None:
-        self.plan, self.asked, self.source, self.index = plan, asked, source, index
-        self.name = source.recording.names[index]
+        self.plan, self.asked, self.sums = plan, asked, sums
+        self.recording, self.index = sums.source.recording, sums.index
+        self.name = self.recording.names[sums.index]
         dim = presentation.layer_time_dim
         self.time_dim = presentation.time_dim if dim is None else dim
-        self.options = options
-        self.sums: LayerSums | None = None
 
     def add(
         self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int, n_examples: int
@@ -252,14 +254,14 @@ class _LayerSeries:
                 f"dimension {self.time_dim}, but got {shapes}; set `layer_time_dim`, or read a "
                 "layer that keeps time"
             )
-        if len(series) < len(moved) and self.sums is None:
+        is_first = self.sums.tensors is None
+        if len(series) < len(moved) and is_first:
             warn_user(
                 f"Layer {self.name!r} also gives {len(moved) - len(series)} tensors without time, "
                 "such as last states; they are left out of the result"
             )
-        if self.sums is None:
-            plan = self._own_plan(n_moments, len(series[0]))
-            self.sums = LayerSums(plan, self.source, self.index, *self.options)
+        if is_first:
+            self.sums.plan = self._own_plan(n_moments, len(series[0]))
         part = Pass(0, len(series[0]))
         self.sums.add(part, n_examples, tuple(tensor.flatten(0, 1) for tensor in series))
 
@@ -267,9 +269,7 @@ class _LayerSeries:
         """A tensor with time on dimension 0; None if it has no such dimension."""
         if tensor.dim() <= self.time_dim:
             return None
-        self.source.recording.times.setdefault(
-            self.index, (self.time_dim, tensor.shape[self.time_dim])
-        )
+        self.recording.times.setdefault(self.index, (self.time_dim, tensor.shape[self.time_dim]))
         return tensor.movedim(self.time_dim, 0)
 
     def _own_plan(self, n_moments: int, n_own: int) -> PlanInTime:
@@ -301,4 +301,4 @@ class _LayerSeries:
 
     def spectra(self) -> tuple[TaggedSpectrum, ...]:
         """A spectrum of all examples for each tensor."""
-        return self.sums.spectra() if self.sums else ()
+        return self.sums.spectra()

@@ -51,8 +51,6 @@ class SpectrumPlan:
     with_lattice: bool = False
     whole: bool = False
 
-    # The first frame with a weight, or in a period that is compared: the reference of the sums.
-    first_summed: ClassVar[int] = 0
     # Whether lines between those of components hold something even without noise.
     has_real_neighbors: ClassVar[bool] = False
 
@@ -113,6 +111,11 @@ class SpectrumPlan:
     def contrasts(self) -> NDArray[np.float64]:
         """Contrast of each part in each frame to run, shape ``(n_run, n_parts)``."""
         return self._frames[0]
+
+    @property
+    def first_summed(self) -> int:
+        """The frame with which the sums begin, and their reference."""
+        return 0
 
     @cached_property
     def neighbor_bins(self) -> tuple[int, ...]:

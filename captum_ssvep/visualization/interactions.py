@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .._checks import count, example_index, image_batch, instance, shown, tensor
 from .._typing import Baselines, FeatureMask
-from ..scores.result import NeuronScores
+from ..scores.result import LEAST_INDEX, NeuronScores
 from ..spectrum.corners import as_pair
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus
@@ -604,7 +604,8 @@ def _facts(spectra: Sequence[TaggedSpectrum]) -> tuple[tuple[float, float], str,
 def _shares(index: Tensor) -> NDArray[np.float64]:
     """Percentages of the kinds in `AND_OR_KINDS` among values of the AND/OR index."""
     kappa = index.flatten().cpu().numpy()
-    strengths = np.sign(kappa) * ((np.abs(kappa) > 0.1).astype(int) + (np.abs(kappa) > 0.5))
+    size = np.abs(kappa)
+    strengths = np.sign(kappa) * ((size > LEAST_INDEX).astype(int) + (size > 0.5))
     same = [np.isnan(kappa) if math.isnan(s) else strengths == s for s, *_ in AND_OR_KINDS]
     percentages: NDArray[np.float64] = 100 * np.mean(same, axis=1)
     return percentages
