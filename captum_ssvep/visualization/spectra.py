@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from .._checks import example_index, integer, shown
 from ..design import Component, Design
 from ..spectrum.plan import neighbors_of
-from ..spectrum.statistics import STATISTICS, Statistic
+from ..spectrum.statistics import Statistic
 from ..spectrum.tagged import TaggedSpectrum
 from .style import (
     GUIDE_GRAY,
     NOISE_GRAY,
+    amplitude_label,
     component_color,
     curve_style,
     figure_and_axes,
@@ -76,7 +77,7 @@ def plot_spectrum(
         ax.set_ylim(bottom=0)
     ax.set(
         xlabel="Frequency (Hz)" if design.in_time else "Component",
-        ylabel=STATISTICS[statistic].axis_label,
+        ylabel=amplitude_label(spectrum, statistic),
         title=neuron_title(spectrum, index),
     )
     # One legend entry per kind, intermodulations last.
@@ -132,7 +133,7 @@ def plot_neighbors(
     ax.set_xticks(np.sort(np.append(frequencies, place)))
     ax.set(
         xlabel="Frequency (Hz)",
-        ylabel=STATISTICS["amplitude"].axis_label,
+        ylabel=amplitude_label(spectrum),
         title=f"SNR = {float(spectrum.snr(wanted)[index]):.3g}",
     )
     legend_beside(ax)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from .._checks import instance, position, shown
 from ..design import Component, Design
+from ..spectrum.statistics import STATISTICS, Statistic
 from ..spectrum.tagged import TaggedSpectrum
 
 # The paper's Fig. 4: red f1, green f2, blue intermodulations; further parts follow.
@@ -125,9 +126,27 @@ def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int
     return tuple(position(i, size, "neuron") for i, size in zip(index, shape, strict=True))
 
 
+def neuron_name(spectrum: TaggedSpectrum, neuron: tuple[int, ...]) -> str:
+    """Name of a neuron, or of a recording's channel, to begin a title with."""
+    if spectrum.neuron_names is not None:
+        return spectrum.neuron_names[neuron[0]]
+    index = neuron[0] if len(neuron) == 1 else neuron
+    layer = "" if spectrum.layer is None else f" of {spectrum.layer}"
+    return f"{spectrum.neurons.capitalize()} {index}{layer}"
+
+
 def neuron_title(spectrum: TaggedSpectrum, index: tuple[int, ...]) -> str:
     """Title for a picture of one neuron; the first index is the image."""
     image, *neuron = index
-    name = neuron[0] if len(neuron) == 1 else tuple(neuron)
-    layer = "" if spectrum.layer is None else f" of {spectrum.layer}"
-    return f"{spectrum.neurons.capitalize()} {name}{layer}, image {image}"
+    return f"{neuron_name(spectrum, tuple(neuron))}, {example_kind(spectrum)} {image}"
+
+
+def example_kind(spectrum: TaggedSpectrum) -> str:
+    """What the first dimension counts: trials of a recording, whose channels have names."""
+    return "image" if spectrum.neuron_names is None else "trial"
+
+
+def amplitude_label(spectrum: TaggedSpectrum, statistic: Statistic = "amplitude") -> str:
+    """Label of an axis of amplitudes; a recording's are in its unit."""
+    label, unit = STATISTICS[statistic].axis_label, spectrum.unit
+    return label if unit is None else label.replace("(activation)", f"({unit})")

@@ -1,6 +1,7 @@
 """The figure of an SSVEP paper: the whole spectrum of a neuron or an electrode."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .._checks import integer, number
+from .._checks import instance, integer, number, shown
 from ..design import Component, Design
 from ..scores.significance import SNR_THRESHOLDS
 from ..spectrum.tagged import TaggedSpectrum
@@ -17,9 +18,12 @@ from .style import (
     GUIDE_GRAY,
     MOMENT_GRAY,
     NOISE_GRAY,
+    amplitude_label,
     component_color,
+    example_kind,
     legend_beside,
     neuron_index,
+    neuron_name,
     one_spectrum,
 )
 
@@ -29,8 +33,8 @@ def plot_whole_spectrum(
     neuron: int | Sequence[int],
     *,
     highest: float | None = None,
-    unit: str = "activation",
     n_labels: int = 8,
+    axes: Sequence[Axes] | None = None,
 ) -> tuple[Figure, NDArray[np.object_]]:
     """Draw amplitude and SNR over all frequencies: mean and standard deviation over images.
 
@@ -44,14 +48,17 @@ def plot_whole_spectrum(
         neuron (int or sequence of int): Index of the neuron or electrode, without the batch.
         highest (float, optional): Highest frequency in Hz. Default: somewhat above the highest
             component
-        unit (str, optional): Unit of the amplitude, such as ``"V"``. Default: ``"activation"``
         n_labels (int, optional): How many components to name. Default: 8
+        axes (sequence of Axes, optional): Two to draw on, as a column of
+            ``plt.subplots(2, 2, sharex=True)`` for a recording beside a network. Default: a new
+            figure
 
     Returns:
         tuple: The figure and its two axes, amplitude above and SNR below.
 
     Raises:
-        ValueError: If the spectrum has no whole, or a number is out of range.
+        ValueError: If the spectrum has no whole, a number is out of range, or there are not two
+            axes.
         TypeError: If an argument is of the wrong type.
 
     Examples::
@@ -78,49 +85,56 @@ def plot_whole_spectrum(
         else number(highest, "highest", at_least=frequencies[1])
     )
     # The mean itself, at 0 Hz, would dwarf everything.
-    shown = slice(1, int(np.searchsorted(frequencies, highest, side="right")))
-    figure, axes = plt.subplots(2, 1, figsize=(8.4, 5.4), sharex=True, layout="constrained")
+    shown_bins = slice(1, int(np.searchsorted(frequencies, highest, side="right")))
+    figure, (above, below) = _figure(axes)
     row = int(np.ravel_multi_index(place, spectrum.mean.shape[1:])) if place else 0
     amplitude, snr, noise = (
         values.reshape(len(frequencies), len(spectrum), -1)[:, :, row].cpu().numpy()
         for values in (whole.amplitude, whole.snr(), whole.noise())
     )
-    for ax, of_images in zip(axes, (amplitude, snr), strict=True):
-        _draw(ax, frequencies, of_images, shown, lines, whole.design)
-    axes[0].plot(
-        frequencies[shown], noise.mean(axis=1)[shown], color=GUIDE_GRAY, linewidth=1, label="noise"
-    )
-    axes[1].axhline(
-        SNR_THRESHOLDS[0.05], color=GUIDE_GRAY, linestyle="--", linewidth=1, label="5 % by chance"
-    )
-    strongest = sorted(lines, key=lambda c: -amplitude[lines[c]].mean())[:n_labels]
+    for ax, of_images in ((above, amplitude), (below, snr)):
+        _draw(ax, frequencies, of_images, shown_bins, lines, whole.design)
+    curve: dict[str, Any] = {"color": GUIDE_GRAY, "linewidth": 1}
+    above.plot(frequencies[shown_bins], noise.mean(axis=1)[shown_bins], label="noise", **curve)
+    below.axhline(SNR_THRESHOLDS[0.05], linestyle="--", label="5 % by chance", **curve)
+    above.margins(x=0.02, y=0.16)
+    above.set_ylim(bottom=0)
+    below.set_ylim(bottom=0)
     tips = [
         (
             spectrum.design.label(component),
-            float(frequencies[lines[component]]),
-            float(amplitude[lines[component]].mean()),
+            float(frequencies[line]),
+            float(amplitude[line].mean()),
             component_color(component),
         )
-        for component in strongest
-        if frequencies[lines[component]] <= highest
+        for component, line in lines.items()
+        if line < shown_bins.stop
     ]
-    axes[0].margins(x=0.02, y=0.16)
-    axes[0].set_ylim(bottom=0)
-    label_lines(axes[0], tips)
-    axes[1].set_ylim(bottom=0)
-    n_images = len(spectrum)
-    spread = f"mean and standard deviation of {n_images} images" if n_images > 1 else "one image"
-    axes[0].set(ylabel=f"Amplitude ({unit})", title=f"{_name(spectrum, place)}: {spread}")
-    axes[1].set(xlabel="Frequency (Hz)", ylabel="SNR")
+    label_lines(above, sorted(tips, key=lambda tip: -tip[2])[:n_labels])
+    kind, n_rows = example_kind(spectrum), len(spectrum)
+    spread = f"mean and standard deviation of {n_rows} {kind}s" if n_rows > 1 else f"one {kind}"
+    above.set(ylabel=amplitude_label(spectrum), title=f"{neuron_name(spectrum, place)}: {spread}")
+    below.set(xlabel="Frequency (Hz)", ylabel="SNR")
+    for ax in (above, below):
+        if axes is None:
+            legend_beside(ax)
+        else:
+            ax.legend(frameon=False, fontsize=8)
+    return figure, np.array([above, below])
+
+
+def _figure(axes: Sequence[Axes] | None) -> tuple[Figure, Sequence[Axes]]:
+    """The figure, and two axes to draw on."""
+    if axes is None:
+        return plt.subplots(2, 1, figsize=(8.4, 5.4), sharex=True, layout="constrained")
+    if np.size(axes) != 2:  # type: ignore[arg-type]  # of any sequence
+        raise ValueError(
+            f"Expected `axes` to be two, for amplitude and SNR, but got {shown(axes)}; "
+            "`figure, axes = plt.subplots(2, 1, sharex=True)` makes some"
+        )
     for ax in axes:
-        legend_beside(ax)
-    return figure, axes
-
-
-def _name(spectrum: TaggedSpectrum, place: tuple[int, ...]) -> str:
-    index = place[0] if len(place) == 1 else place
-    layer = "" if spectrum.layer is None else f"{spectrum.layer}, "
-    return f"{layer}{spectrum.neurons} {index}" if place else layer.removesuffix(", ")
+        instance(ax, Axes, "axes", "two axes to draw on, as `plt.subplots(2, 1)` makes them")
+    return axes[0].get_figure(), axes  # type: ignore[return-value]  # not a subfigure
 
 
 def _draw(
