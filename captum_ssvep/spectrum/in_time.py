@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -187,29 +188,40 @@ def sequence_spectra(
         for index in range(n_layers)
     ]
     n_moments = len(plan.contrasts)
+
+    def show(rows: slice, n_shown: int) -> list[list[tuple[Tensor | None, ...]]]:
+        """What each call of each layer returned for a sequence of some examples."""
+        block = stimulus.examples(rows)
+        frames = block.frames(plan.contrasts[:n_shown])
+        if noise_std:
+            FrameNoise(block.inputs, float(noise_std), seed).add_to(frames)
+        films = tuple(
+            torch.unflatten(frame, 0, (n_shown, -1)).movedim(0, presentation.time_dim).contiguous()
+            for frame in frames
+        )
+        calls: list[list[tuple[Tensor | None, ...]]] = [[] for _ in series]
+
+        def receive(index: int, tensors: tuple[Tensor | None, ...]) -> None:
+            calls[index].append(tuple(t if t is None else t.clone() for t in tensors))
+
+        with source.block():
+            source.record(rows, films, n_shown, receive)
+        return calls
+
     with tqdm(desc=title, total=stimulus.n_examples, unit="sequence", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, n_at_once):
-            rows = slice(first, first + n_at_once)
-            block = stimulus.examples(rows)
-            frames = block.frames(plan.contrasts)
-            if noise_std:
-                FrameNoise(block.inputs, float(noise_std), seed).add_to(frames)
-            films = tuple(
-                torch.unflatten(frame, 0, (n_moments, -1))
-                .movedim(0, presentation.time_dim)
-                .contiguous()
-                for frame in frames
-            )
-            calls: list[list[tuple[Tensor | None, ...]]] = [[] for _ in series]
-
-            def receive(index: int, tensors: tuple[Tensor | None, ...], calls: Any = calls) -> None:
-                calls[index].append(tuple(t if t is None else t.clone() for t in tensors))
-
-            with source.block():
-                source.record(rows, films, n_moments, receive)
-            for layer, of_layer in zip(series, calls, strict=True):
-                layer.add(of_layer, n_moments, block.n_examples)
-            bar.update(block.n_examples)
+            rows = slice(first, min(first + n_at_once, stimulus.n_examples))
+            for layer, calls in zip(series, show(rows, n_moments), strict=True):
+                layer.add(calls, n_moments, rows.stop - first)
+            if first == 0 and (strides := [layer.stride for layer in series if layer.stride > 1]):
+                n_shorter = n_moments // 2 // math.lcm(*strides) * math.lcm(*strides)
+                try:
+                    shorter = show(slice(0, 1), n_shorter)
+                except Exception:  # a network that takes sequences of one length
+                    shorter = []
+                for layer, calls in zip(series, shorter, strict=False):
+                    layer.validate_shorter(calls, n_shorter)
+            bar.update(rows.stop - first)
     return [layer.spectra() for layer in series]
 
 
@@ -228,6 +240,26 @@ class _LayerSeries:
         self.name = self.recording.names[sums.index]
         dim = presentation.layer_time_dim
         self.time_dim = presentation.time_dim if dim is None else dim
+
+    @property
+    def stride(self) -> int:
+        """Moments that are shown for each that the layer gives."""
+        return len(self.plan.contrasts) // len(self.sums.plan.contrasts)
+
+    def validate_shorter(self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int) -> None:
+        """Refuse what is as long for a shorter sequence: a width that happens to fit is no time."""
+        lengths = {
+            tensor.shape[self.time_dim]
+            for tensor in calls[0]
+            if tensor is not None and tensor.dim() > self.time_dim
+        }
+        if len(calls) == 1 and n_moments // self.stride not in lengths:
+            raise ValueError(
+                f"Expected layer {self.name!r} to give fewer moments in a shorter sequence, but "
+                f"dimension {self.time_dim} of what it returns is {max(lengths)} long for "
+                f"{n_moments} moments and for {len(self.plan.contrasts)}: that is no time. Read a "
+                "layer that keeps time, or set `layer_time_dim`"
+            )
 
     def add(
         self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int, n_examples: int

@@ -548,6 +548,39 @@ def test_layers_without_moments_are_refused():
             tagging.spectrum(FEATURES, presentation=InSequence(1))
 
 
+class Summary(nn.Module):
+    """Of a sequence ``(N, T, 4)``, as many numbers as asked for, whatever its length."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def forward(self, x):
+        return x[:, -self.width :].mean(2)
+
+
+@pytest.mark.parametrize("width", [64, 80, 160])
+def test_a_width_that_divides_the_moments_is_not_taken_for_time(width):
+    """320 moments are shown."""
+    model = nn.Sequential(nn.Identity(), Summary(width)).eval()
+    with pytest.raises(ValueError, match=f"{width} long for 160 moments and for 320: that is no"):
+        FrequencyTaggingAttribution(model, ["0", "1"]).spectrum(
+            FEATURES, presentation=InSequence(1)
+        )
+
+
+def test_a_network_for_sequences_of_one_length_is_read_at_its_own_rate():
+    class Positions(nn.Module):
+        def forward(self, x):
+            return (x + torch.zeros(320, 1, dtype=x.dtype))[:, ::2]
+
+    model = nn.Sequential(Positions()).eval()
+    spectrum = FrequencyTaggingAttribution(model, "0").spectrum(
+        FEATURES, presentation=InSequence(1)
+    )
+    assert spectrum.design.sampling_rate == 60
+
+
 def test_errors_of_estimates_and_whole_spectra():
     tagging = FrequencyTaggingAttribution(nn.Sequential(nn.Identity()).eval(), "0")
     with pytest.raises(ValueError, match="without a `presentation`"):
