@@ -29,8 +29,8 @@ __all__ = [
     "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
     "channel_groups", "choose_design", "demo", "design", "disc", "evaluation", "halves",
     "interaction_damage", "keep_only", "layer_mean", "layers_of", "margin_of", "model",
-    "rank_agreement", "ring", "score_neurons", "scores", "sectors", "spectrum", "stimulus",
-    "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons", "visualization",
+    "profile_likeness", "rank_agreement", "ring", "score_neurons", "scores", "sectors", "spectrum",
+    "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons", "visualization",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from .._checks import finite_floats, instance, integer, number, shown, warn_user
 from ..design import Component, ComponentSelection, TaggingDesign, TwoLevelDesign
 from ..design.components import in_group
 from ..spectrum.tagged import TaggedSpectrum
-from .moments import amplitudes, image_moments, resampling_weights, trial_moments
+from .moments import Moments, amplitudes, image_moments, resampling_weights, trial_moments
 
 # Delays are tried in steps of half a millisecond, which turn a phase at 20 Hz by 4 degrees.
 DELAY_STEP = 0.0005
@@ -26,8 +26,8 @@ LONGEST_DELAY = 10.0
 CHUNK = 50
 EXPECTED_NETWORKS = "spectra of layers, in a list or a mapping from names; `ft.spectrum` gives them"
 
-# From moments of a layer and a recording to likeness and delay, shape ``(weightings, 2)``.
-Compare = Callable[[Tensor, Tensor], Tensor]
+# From moments of layers and a recording to likeness, shape (layers, weightings), and delays.
+Compare = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ class ProfileLikeness:
         profiles (dict[str, array]): Amplitudes of each layer at the components, divided by the
             root of their sum of squares.
         recording_profile (array): The same of the recording, without its noise.
-        latencies (dict[str, float] or None): Fitted delay of the recording behind each layer, in
-            seconds; None without phases.
+        latency (float or None): Fitted delay of the recording behind the layers, in seconds; None
+            without phases.
     """
 
     by_layer: dict[str, float]
@@ -57,7 +57,7 @@ class ProfileLikeness:
     design: TaggingDesign
     profiles: dict[str, NDArray[np.float64]]
     recording_profile: NDArray[np.float64]
-    latencies: dict[str, float] | None
+    latency: float | None
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -75,24 +75,22 @@ class ProfileLikeness:
     def table(self) -> list[dict[str, Any]]:
         """One record per layer, in the form that ``pandas.DataFrame`` takes.
 
-        Each has ``layer``, ``likeness``, ``low`` and ``high`` of the interval, and ``latency`` in
-        seconds (None without phases).
+        Each has ``layer``, ``likeness``, and ``low`` and ``high`` of its interval.
         """
-        intervals, latencies = self.intervals, self.latencies or {}
+        intervals = self.intervals
         return [
             {
                 "layer": layer,
                 "likeness": likeness,
                 "low": intervals[layer][0],
                 "high": intervals[layer][1],
-                "latency": latencies.get(layer),
             }
             for layer, likeness in self.by_layer.items()
         ]
 
     def __repr__(self) -> str:
         layers = ", ".join(f"{layer} {value:.3f}" for layer, value in self.by_layer.items())
-        kind = "amplitudes" if self.latencies is None else "amplitudes and phases"
+        kind = "amplitudes" if self.latency is None else "amplitudes and phases"
         return f"ProfileLikeness({layers}; {kind} of {len(self.components)} components)"
 
 
@@ -125,10 +123,11 @@ def profile_likeness(
               G_{cd} = \sum_k X_{ck} \overline{X_{dk}}
 
     Neither changes if neurons or electrodes are scaled together, change sign or are mixed by a
-    rotation. A recording lags behind the stimulus. With phases, the delay :math:`\tau` that makes
-    both most alike is undone: :math:`H_{cd} e^{2 \pi i (f_c - f_d) \tau}`. It is fitted on pairs of
-    odd, and pairs of even order alone. Across them, a delay of half a cycle of the tags looks like
-    a change of sign, and a free fit would hide the difference of AND (min) from OR (max).
+    rotation. A recording lags behind the stimulus. With phases, the delay :math:`\tau` at which all
+    layers together are most alike is undone: :math:`H_{cd} e^{2 \pi i (f_c - f_d) \tau}`. It is
+    fitted to pairs of components of odd, and pairs of even order alone. Across them, a delay of
+    half a cycle of the tags looks like a change of sign, and a free fit would hide the difference
+    of AND (min) from OR (max).
 
     Noise makes profiles less alike. Resampled trials have twice the noise in their mean, so that
     the likeness of resamples falls by as much again. Both the likeness and its resamples are
@@ -193,28 +192,67 @@ def profile_likeness(
     seeds = np.random.SeedSequence(integer(seed, "seed", at_least=0)).spawn(2)
     _warn_of_single(layers, recording)
 
+    moments = [image_moments(spectrum, wanted, phases) for spectrum in layers.values()]
     brain = trial_moments(recording, wanted, phases)
-    trials = resampling_weights(len(recording), n_resamples, seeds[0])
-    by_layer, resampled, profiles, latencies = {}, {}, {}, {}
-    for layer, spectrum in layers.items():
-        moments = image_moments(spectrum, wanted, phases)
-        images = resampling_weights(len(spectrum), n_resamples, seeds[1])
-        chunks = [slice(start, start + CHUNK) for start in range(0, n_resamples + 1, CHUNK)]
-        compared = [compare(moments(images[rows]), brain(trials[rows])) for rows in chunks]
-        values, delays = torch.cat(compared).numpy().T
-        has_spread = min(len(spectrum), len(recording)) > 1
-        by_layer[layer], resampled[layer] = _reflected(values[0], values[1:], has_spread)
-        profiles[layer], latencies[layer] = _profile(moments(images[:1])), float(delays[0])
+    images = [resampling_weights(len(s), n_resamples, seeds[0]) for s in layers.values()]
+    trials = resampling_weights(len(recording), n_resamples, seeds[1])
+    likeness, delays = _compare_resamples(moments, brain, images, trials, compare)
+    if phases:
+        _warn_of_ends(float(delays[0]), latency)
+    names = list(layers)
+    is_single = [min(len(spectrum), len(recording)) == 1 for spectrum in layers.values()]
+    likeness[is_single, 1:] = math.nan
     return ProfileLikeness(
-        by_layer,
-        resampled,
-        confidence,
-        wanted,
-        design,
-        profiles,
-        _profile(brain(trials[:1])),
-        latencies if phases else None,
+        by_layer={name: _corrected(values) for name, values in zip(names, likeness, strict=True)},
+        resamples=dict(
+            zip(names, (2 * likeness[:, :1] - likeness[:, 1:]).clip(-1, 1), strict=True)
+        ),
+        confidence=confidence,
+        components=wanted,
+        design=design,
+        profiles={
+            name: _profile(of(weights[:1]))
+            for name, of, weights in zip(names, moments, images, strict=True)
+        },
+        recording_profile=_profile(brain(trials[:1])),
+        latency=float(delays[0]) if phases else None,
     )
+
+
+def _compare_resamples(
+    moments: Sequence[Moments],
+    brain: Moments,
+    images: Sequence[Tensor],
+    trials: Tensor,
+    compare: Compare,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compare layers and a recording for each weighting of images and trials.
+
+    Args:
+        moments: Of each layer.
+        brain: Of the recording.
+        images: Weights of each layer's images, shape ``(weightings, N)``.
+        trials: Weights of the trials, shape ``(weightings, trials)``.
+        compare: From moments to likeness and delay.
+
+    Returns:
+        tuple: Likeness, shape ``(layers, weightings)``, and delay, shape ``(weightings,)``.
+    """
+    likeness, delays = [], []
+    for start in range(0, len(trials), CHUNK):
+        rows = slice(start, start + CHUNK)
+        of_layers = [of(weights[rows]) for of, weights in zip(moments, images, strict=True)]
+        alike, delay = compare(of_layers, brain(trials[rows]))
+        likeness.append(alike)
+        delays.append(delay)
+    return torch.cat(likeness, dim=1).numpy(), torch.cat(delays).numpy()
+
+
+def _corrected(likeness: NDArray[np.float64]) -> float:
+    """The first value without the bias that noise gives it, which resamples show once more."""
+    finite = likeness[1:][np.isfinite(likeness[1:])]
+    bias = finite.mean() - likeness[0] if len(finite) else 0.0
+    return float(np.clip(likeness[0] - bias, -1, 1))
 
 
 def _named(networks: Any) -> dict[str, TaggedSpectrum]:
@@ -313,35 +351,24 @@ def _warn_of_single(layers: Mapping[str, TaggedSpectrum], recording: TaggedSpect
         )
 
 
-def _reflected(
-    estimate: float, resamples: NDArray[np.float64], has_spread: bool
-) -> tuple[float, NDArray[np.float64]]:
-    """The likeness without the bias that noise gives it, and resamples around it."""
-    if not has_spread:
-        return float(estimate), np.full(len(resamples), math.nan)
-    reflected = 2 * estimate - resamples
-    finite = reflected[np.isfinite(reflected)]
-    mean = float(finite.mean()) if len(finite) else math.nan
-    return min(max(mean, -1.0), 1.0), np.clip(reflected, -1, 1)
-
-
 def _profile(moments: Tensor) -> NDArray[np.float64]:
     """Amplitudes divided by the root of their sum of squares; 0 where there is no response."""
     found: NDArray[np.float64] = normalize(amplitudes(moments)[0], dim=0).numpy()
     return found
 
 
-def _compare_amplitudes(layer: Tensor, brain: Tensor) -> Tensor:
-    """Cosine between profiles of amplitudes, and no delay, shape ``(weightings, 2)``."""
-    first, second = amplitudes(layer), amplitudes(brain)
-    cosine = (first * second).sum(1) / (first.norm(dim=1) * second.norm(dim=1))
-    return torch.stack([cosine, torch.full_like(cosine, torch.nan)], dim=1)
+def _compare_amplitudes(layers: Sequence[Tensor], brain: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines between profiles of amplitudes, and no delay."""
+    profiles, other = [amplitudes(layer) for layer in layers], amplitudes(brain)
+    norms = other.norm(dim=1)
+    cosines = [(own * other).sum(1) / (own.norm(dim=1) * norms) for own in profiles]
+    return torch.stack(cosines), torch.full_like(norms, torch.nan)
 
 
 def _comparison_with_phases(
     components: Sequence[Component], design: TaggingDesign, latency: Any
 ) -> Compare:
-    """The function that compares moments of two components, with the delay that fits best.
+    """The function that compares moments of two components, at the delay that fits best.
 
     Args:
         components: Those of the moments.
@@ -367,17 +394,29 @@ def _comparison_with_phases(
         )
     turns = torch.exp(2j * torch.pi * steps[:, None] * delays)
 
-    def compare(layer: Tensor, brain: Tensor) -> Tensor:
-        products = layer.conj() * brain
-        sums = torch.zeros(len(products), len(steps), dtype=products.dtype)
-        sums.index_add_(1, step_of_pair, products.flatten(1)[:, is_fitted])
+    def compare(layers: Sequence[Tensor], brain: Tensor) -> tuple[Tensor, Tensor]:
+        norms = [layer.flatten(1).norm(dim=1) * brain.flatten(1).norm(dim=1) for layer in layers]
+        products = torch.stack([layer.conj() * brain for layer in layers])
+        products = products / torch.stack(norms)[:, :, None, None]
+        # A layer that does not respond says nothing about the delay.
+        together = products.nan_to_num(0).sum(0).flatten(1)[:, is_fitted]
+        sums = torch.zeros(len(together), len(steps), dtype=together.dtype)
+        sums.index_add_(1, step_of_pair, together)
         delay = delays[(sums @ turns).real.argmax(dim=1)]
         turn = torch.exp(2j * torch.pi * frequencies * delay[:, None])
-        alike = torch.einsum("nc,ncd,nd->n", turn, products, turn.conj()).real
-        norms = layer.flatten(1).norm(dim=1) * brain.flatten(1).norm(dim=1)
-        return torch.stack([alike / norms, delay.where(norms > 0, torch.nan)], dim=1)
+        return torch.einsum("nc,lncd,nd->ln", turn, products, turn.conj()).real, delay
 
     return compare
+
+
+def _warn_of_ends(delay: float, latency: tuple[float, float]) -> None:
+    """Warn if the delay that fits best is one end of what was allowed."""
+    if latency[0] < latency[1] and delay in (latency[0], latency[1]):
+        warn_user(
+            f"The latency that fits best, {delay:g} s, is an end of `latency`={latency}: the data "
+            "do not determine it, or it lies beyond. Give a range around the known one, or fix it, "
+            "as (0.1, 0.1)"
+        )
 
 
 def _delays(latency: Any) -> Tensor:

@@ -107,7 +107,7 @@ def _relative_lines(spectrum: TaggedSpectrum, components: Sequence[Component]) -
     rows = [spectrum.components.index(component) for component in components]
     factors = torch.tensor([[design.turn(c) * design.scale(c)] for c in components])
     lines = _double(spectrum.lines[rows]) * factors.to(torch.complex128)
-    lines = lines.where(lines.abs() > spectrum.floor.cpu()[:, None, None], 0)
+    lines = lines.where(_squared(lines) > spectrum.floor.cpu().double()[:, None, None] ** 2, 0)
     if isinstance(design, TaggingDesign):
         mirrored = torch.tensor([[design.signed_bin(component) < 0] for component in components])
         lines = torch.where(mirrored, lines.conj(), lines)
@@ -135,9 +135,14 @@ def _mean(lines: Tensor, weights: Tensor) -> Tensor:
     )
 
 
+def _squared(lines: Tensor) -> Tensor:
+    """Squared absolute values, without the roots that ``abs`` takes."""
+    return lines.real.square() + lines.imag.square()
+
+
 def _power(lines: Tensor) -> Tensor:
     """Summed over neurons, the last dimension."""
-    return lines.abs().square().sum(-1)
+    return _squared(lines).sum(-1)
 
 
 def _moments(lines: Tensor, noise: Tensor, phases: bool) -> Tensor:

@@ -1,6 +1,7 @@
 """What does it look like? Every function returns its figure and axes and does not show them."""
 
 from .interactions import plot_and_or, plot_corners, plot_interaction_matrix, plot_interactions
+from .likeness import plot_likeness
 from .maps import plot_maps, to_map, to_pixels
 from .scores import plot_components, plot_filters, plot_important, plot_top_images
 from .spectra import plot_contrast_response, plot_contrasts, plot_neighbors, plot_spectrum
@@ -17,6 +18,7 @@ __all__ = [
     "plot_important",
     "plot_interaction_matrix",
     "plot_interactions",
+    "plot_likeness",
     "plot_maps",
     "plot_neighbors",
     "plot_spectrum",
