@@ -64,8 +64,8 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
-    "significance.LineTest", "statistics.StatisticInfo",
+    "FilterDamage", "HarmonicSum", "NeuronScores", "ProfileLikeness", "RankAgreement",
+    "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -117,6 +117,14 @@ def scores():
 
 
 @cache
+def likeness():
+    noise = 0.1 * np.random.default_rng(0).normal(size=(240, 4, 2))
+    series = TaggingDesign().contrasts[:, None] + noise
+    recording = captum_ssvep.TaggedSpectrum.from_series(series, TaggingDesign())
+    return captum_ssvep.profile_likeness(spectrum(), recording, n_resamples=9)
+
+
+@cache
 def damage():
     return ablation_damage(NET, TensorDataset(IMAGES, LABELS), ["0", "1"], show_progress=False)
 
@@ -128,6 +136,7 @@ INSTANCES = {
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTunnel": lambda: TUNNEL,
     "NeuronScores": scores,
+    "ProfileLikeness": likeness,
     "TaggedSpectrum": spectrum,
     "TaggedSpectrum.shapley_interactions": corners,
     "TaggedSpectrum.shapley_values": corners,
@@ -207,6 +216,7 @@ VALUES = {
     "layer": "0",
     "layers": ["0"],
     "layout": "channels_first",
+    "likeness": likeness,
     "line": 12,
     "lines": [12, 15],
     "max_order": 2,
@@ -219,6 +229,7 @@ VALUES = {
     "n_images": 4,
     "n_parts": 2,
     "neighbors": NOISE,
+    "networks": spectrum,
     "neuron": 1,
     "other": scores,
     "outputs": torch.rand(2, 3),
@@ -267,6 +278,10 @@ SPECIAL = {
     "plot_top_images(images)": IMAGES.repeat(2, 1, 1, 1),
     "plot_whole_spectrum(spectrum)": lambda: TAGGING.spectrum(
         IMAGES, pooling="channel", whole=True
+    ),
+    "profile_likeness(n_resamples)": 9,
+    "profile_likeness(recording)": lambda: captum_ssvep.TaggedSpectrum.from_mne(
+        EVOKED, TaggingDesign()
     ),
     "plot_stimulus(n_shown)": 2,
     "plot_stimulus(inputs)": IMAGES[:1],

@@ -17,13 +17,22 @@ from .._checks import finite_floats, instance, integer, number, shown, warn_user
 from ..design import Component, ComponentSelection, TaggingDesign, TwoLevelDesign
 from ..design.components import in_group
 from ..spectrum.tagged import TaggedSpectrum
-from .moments import Moments, amplitudes, image_moments, resampling_weights, trial_moments
+from .moments import (
+    Moments,
+    amplitudes,
+    highest_snr,
+    image_moments,
+    resampling_weights,
+    trial_moments,
+)
 
 # Delays are tried in steps of half a millisecond, which turn a phase at 20 Hz by 4 degrees.
 DELAY_STEP = 0.0005
 LONGEST_DELAY = 10.0
 # So many resamples at a time, since each may have a matrix over components.
 CHUNK = 50
+# Below it, intervals miss the truth more often than they say (benchmarks/likeness.py).
+LEAST_SNR = 2.0
 EXPECTED_NETWORKS = "spectra of layers, in a list or a mapping from names; `ft.spectrum` gives them"
 
 # From moments of layers and a recording to likeness, shape (layers, weightings), and delays.
@@ -191,6 +200,7 @@ def profile_likeness(
     confidence = number(confidence, "confidence", at_least=0, at_most=1)
     seeds = np.random.SeedSequence(integer(seed, "seed", at_least=0)).spawn(2)
     _warn_of_single(layers, recording)
+    _warn_of_noise(highest_snr(recording, wanted))
 
     moments = [image_moments(spectrum, wanted, phases) for spectrum in layers.values()]
     brain = trial_moments(recording, wanted, phases)
@@ -407,6 +417,17 @@ def _comparison_with_phases(
         return torch.einsum("nc,lncd,nd->ln", turn, products, turn.conj()).real, delay
 
     return compare
+
+
+def _warn_of_noise(snr: float) -> None:
+    """Warn of a recording whose likeness to anything is near 0."""
+    if snr < LEAST_SNR:
+        warn_user(
+            "In the mean over trials and electrodes, the recording's highest signal-to-noise ratio "
+            f"at these components is {snr:.1f}: below {LEAST_SNR:g}, likeness is too low, and its "
+            "intervals do not say so. Take more trials, electrodes that respond, or other "
+            "components"
+        )
 
 
 def _warn_of_ends(delay: float, latency: tuple[float, float]) -> None:

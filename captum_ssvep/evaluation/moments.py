@@ -84,6 +84,19 @@ def trial_moments(
     return weighted
 
 
+def highest_snr(spectrum: TaggedSpectrum, components: Sequence[Component]) -> float:
+    """Highest signal-to-noise ratio at a component, of all electrodes in the mean over trials.
+
+    The root of the power over that at its neighbors; 0 where both are 0.
+    """
+    weights = torch.full((1, len(spectrum)), 1 / len(spectrum), dtype=torch.float64)
+    power = _power(_mean(_relative_lines(spectrum, components), weights))
+    noise = _power(_mean(_double(spectrum.neighbor_lines), weights))
+    return float(
+        (power / (noise @ _noise_weights(spectrum, components))).nan_to_num(0).max().sqrt()
+    )
+
+
 def amplitudes(moments: Tensor) -> Tensor:
     """Roots of the power at each component, shape ``(weightings, components)``."""
     return _power_of(moments).sqrt()
