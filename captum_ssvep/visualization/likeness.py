@@ -47,13 +47,9 @@ def plot_likeness(likeness: ProfileLikeness) -> tuple[Figure, NDArray[np.object_
     expected = "the likeness of layers and a recording; `profile_likeness` gives it"
     likeness = instance(likeness, ProfileLikeness, "likeness", expected)
     layers = list(likeness.by_layer)
-    width = max(5.0, 0.32 * len(likeness.components)) + max(2.4, 0.45 * len(layers)) + 1.6
+    widths = max(5.0, 0.32 * len(likeness.components)), max(2.8, 0.45 * len(layers))
     figure, axes = plt.subplots(
-        1,
-        2,
-        figsize=(width, 4.2),
-        width_ratios=[max(5.0, 0.32 * len(likeness.components)), max(2.4, 0.45 * len(layers))],
-        layout="constrained",
+        1, 2, figsize=(sum(widths) + 1.8, 4.4), width_ratios=widths, layout="constrained"
     )
     colors = colormaps[PALETTE](np.linspace(LIGHTEST, 1, len(layers)))
     _draw_profiles(axes[0], likeness, colors)
@@ -84,10 +80,11 @@ def _draw_likeness(ax: Axes, likeness: ProfileLikeness, colors: NDArray[np.float
         ax.plot(place, value, "o", color=colors[place], markersize=6)
     names = list(likeness.by_layer)
     ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
-    ax.margins(x=0.15, y=0.1)
+    # Also where layers that do not respond, and have no likeness, would be.
+    ax.set_xlim(-0.5, len(names) - 0.5)
     ax.axhline(1, color=GUIDE_GRAY, linewidth=0.8, linestyle=":")
     kind = "amplitudes" if likeness.latency is None else "amplitudes and phases"
     ax.set(
         ylabel="Likeness to the recording",
-        title=f"{kind.capitalize()}, {100 * likeness.confidence:g} % intervals",
+        title=f"{kind.capitalize()},\n{100 * likeness.confidence:g} % intervals",
     )

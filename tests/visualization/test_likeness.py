@@ -55,7 +55,7 @@ def test_profiles_and_intervals_are_those_found(n_layers, phases):
     np.testing.assert_array_equal(shown, list(found.intervals.values()))
     assert [tick.get_text() for tick in right.get_xticklabels()] == list(found.by_layer)
     kind = "Amplitudes and phases" if phases else "Amplitudes"
-    assert right.get_title() == f"{kind}, 90 % intervals"
+    assert right.get_title() == f"{kind},\n90 % intervals"
 
 
 def test_names_do_not_cover_each_other():
@@ -70,6 +70,7 @@ def test_layers_that_do_not_respond_are_left_out():
     found = likeness(3, components=[(1, 1), (1, -1)])
     _, (left, right) = plot_likeness(found)
     assert np.isnan(right.lines[0].get_ydata()).all()
+    assert right.get_xlim() == (-0.5, 2.5)
     assert (left.lines[0].get_ydata() == 0).all()
 
 
