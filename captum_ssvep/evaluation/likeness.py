@@ -122,8 +122,8 @@ def profile_likeness(
     .. math:: \frac{\sum_c a_c b_c}{|a| |b|}, \qquad a_c = \sqrt{\sum_k |X_{ck}|^2}
 
     over the lines :math:`X` of all neurons :math:`k` and images, and of all electrodes in the mean
-    over trials. From the power :math:`b_c^2` that of the neighboring bins is subtracted, as far as
-    it is positive.
+    over trials. From the power that of the neighboring bins, the noise, is subtracted; where less
+    than nothing would be left, it is 0.
 
     With phases, it is that of the sums over neurons of products of two components, which is linear
     CKA (Kornblith et al. 2019, arXiv 1905.00414) over components, without centering:
@@ -135,8 +135,8 @@ def profile_likeness(
     rotation. A recording lags behind the stimulus. With phases, the delay :math:`\tau` at which all
     layers together are most alike is undone: :math:`H_{cd} e^{2 \pi i (f_c - f_d) \tau}`. It is
     fitted to pairs of components of odd, and pairs of even order alone. Across them, a delay of
-    half a cycle of the tags looks like a change of sign, and a free fit would hide the difference
-    of AND (min) from OR (max).
+    half a cycle of the tags looks like a change of sign, and a free fit would nearly hide the
+    difference of AND (min) from OR (max).
 
     Noise makes profiles less alike. Resampled trials have twice the noise in their mean, so that
     the likeness of resamples falls by as much again. Both the likeness and its resamples are
@@ -145,8 +145,9 @@ def profile_likeness(
     The cosine of amplitudes is high for any two profiles whose fundamentals are large, so look at
     ``components="intermodulations"`` as well. Amplitudes cannot tell AND from OR, since these
     differ in signs alone; phases can, given fundamentals besides. What filters a signal behind the
-    nonlinearity, as tissue does, weakens high frequencies of the recording and makes it less alike.
-    Alike profiles say that both combine parts in the same way, not where, nor by the same means.
+    nonlinearity weakens high frequencies of the recording and makes it less alike. Large responses
+    count most, of neurons, electrodes and components. Alike profiles say that both combine parts in
+    the same way, not where, nor by the same means.
 
     Args:
         networks (TaggedSpectrum, list or mapping): Spectra of layers, as `spectrum` gives them for
@@ -158,7 +159,8 @@ def profile_likeness(
             integer tuples. Default: ``"all"``
         phases (bool, optional): Compare phases as well. Default: False
         latency (tuple of float, optional): Lowest and highest delay of the recording behind the
-            network in seconds, used with phases; two equal ones fix it. Default: (0.0, 0.3)
+            networks in seconds, used with phases; two equal ones fix it. Layers with delays of
+            their own are compared one by one. Default: (0.0, 0.3)
         n_resamples (int, optional): Resamples of images and of trials, drawn with replacement and
             independently. Default: 1000
         confidence (float, optional): Of the intervals. Default: 0.95
@@ -166,7 +168,8 @@ def profile_likeness(
 
     Returns:
         ProfileLikeness: A number per layer and its interval, and the profiles. A single image or
-        trial gives a warning, and intervals of NaN.
+        trial gives a warning, and intervals of NaN. A recording that hardly rises above its noise
+        gives a warning, since its likeness is too low.
 
     Raises:
         ValueError: If spectra have no two components in common or different numbers of parts, or
@@ -193,9 +196,10 @@ def profile_likeness(
     for layer, spectrum in layers.items():
         _validate_layer(layer, spectrum, design)
     wanted = _common_components([recording, *layers.values()], components)
+    delays = _delays(latency)
     compare: Compare = _compare_amplitudes
     if instance(phases, bool, "phases", "True or False"):
-        compare = _comparison_with_phases(wanted, design, latency)
+        compare = _comparison_with_phases(wanted, design, delays)
     n_resamples = integer(n_resamples, "n_resamples")
     confidence = number(confidence, "confidence", at_least=0, at_most=1)
     seeds = np.random.SeedSequence(integer(seed, "seed", at_least=0)).spawn(2)
@@ -206,9 +210,9 @@ def profile_likeness(
     brain = trial_moments(recording, wanted, phases)
     images = [resampling_weights(len(s), n_resamples, seeds[0]) for s in layers.values()]
     trials = resampling_weights(len(recording), n_resamples, seeds[1])
-    likeness, delays = _compare_resamples(moments, brain, images, trials, compare)
+    likeness, delay = _compare_resamples(moments, brain, images, trials, compare)
     if phases:
-        _warn_of_ends(float(delays[0]), latency)
+        _warn_of_ends(delay[0], delays.numpy())
     names = list(layers)
     is_single = [min(len(spectrum), len(recording)) == 1 for spectrum in layers.values()]
     likeness[is_single, 1:] = math.nan
@@ -225,7 +229,7 @@ def profile_likeness(
             for name, of, weights in zip(names, moments, images, strict=True)
         },
         recording_profile=_profile(brain(trials[:1])),
-        latency=float(delays[0]) if phases else None,
+        latency=float(delay[0]) if phases else None,
     )
 
 
@@ -376,16 +380,15 @@ def _compare_amplitudes(layers: Sequence[Tensor], brain: Tensor) -> tuple[Tensor
 
 
 def _comparison_with_phases(
-    components: Sequence[Component], design: TaggingDesign, latency: Any
+    components: Sequence[Component], design: TaggingDesign, delays: Tensor
 ) -> Compare:
     """The function that compares moments of two components, at the delay that fits best.
 
     Args:
         components: Those of the moments.
         design: The recording's.
-        latency: Lowest and highest delay in seconds.
+        delays: Those to try, in seconds.
     """
-    delays = _delays(latency)
     frequencies = torch.tensor(components, dtype=torch.float64) @ torch.tensor(
         design.frequencies, dtype=torch.float64
     )
@@ -430,13 +433,13 @@ def _warn_of_noise(snr: float) -> None:
         )
 
 
-def _warn_of_ends(delay: float, latency: tuple[float, float]) -> None:
+def _warn_of_ends(delay: float, delays: NDArray[np.float64]) -> None:
     """Warn if the delay that fits best is one end of what was allowed."""
-    if latency[0] < latency[1] and delay in (latency[0], latency[1]):
+    if len(delays) > 1 and delay in delays[[0, -1]]:
         warn_user(
-            f"The latency that fits best, {delay:g} s, is an end of `latency`={latency}: the data "
-            "do not determine it, or it lies beyond. Give a range around the known one, or fix it, "
-            "as (0.1, 0.1)"
+            f"The latency that fits best, {delay:g} s, is an end of `latency`: the data do not "
+            "determine it, or it lies beyond. Give a range around the known one, or fix it, as "
+            "(0.1, 0.1)"
         )
 
 
