@@ -73,11 +73,9 @@ class _Steps:
     def put_back(self) -> Iterator[None]:
         """Leave the model as it was, and what `reset` is a method of, if that is another module."""
         owner = getattr(self.reset, "__self__", None)
-        with (
-            # The outer one: behind a function, modules are known only when they run, after a reset.
-            undisturbed(owner if isinstance(owner, nn.Module) else None, warn=False),
-            undisturbed(self.recorder.root, warn=False),
-        ):
+        known = [m for m in (self.recorder.root, owner) if isinstance(m, nn.Module)]
+        # Together, since modules that are not known are noticed when they run, after a reset.
+        with undisturbed(nn.ModuleList(known) if known else None, warn=False):
             yield
 
     @contextmanager

@@ -278,6 +278,33 @@ def test_the_state_behind_a_function_is_put_back_after_its_reset():
     assert torch.equal(leak.state, torch.ones(3, 4).double())
 
 
+class Clearing(nn.Module):
+    """Not a part of the model, but resets it."""
+
+    def __init__(self, leak):
+        super().__init__()
+        self.leaks = (leak,)
+
+    def clear(self):
+        self.leaks[0].forget()
+
+
+@pytest.mark.parametrize("way", ["function", "other module"])
+def test_the_state_is_put_back_whatever_resets_it(way):
+    leak = Leak()
+    model = nn.Sequential(leak, nn.Linear(4, 2)).double().eval()
+    leak.state = torch.ones(3, 4).double()
+    reset = (lambda: leak.forget()) if way == "function" else Clearing(leak).clear
+    spectrum = FrequencyTaggingAttribution(model, "1").spectrum(
+        FEATURES, presentation=StepByStep(3, reset)
+    )
+    assert torch.equal(leak.state, torch.ones(3, 4).double())
+    expected = FrequencyTaggingAttribution(model, "1").spectrum(
+        FEATURES, presentation=StepByStep(3, leak.forget)
+    )
+    assert torch.equal(spectrum.lines, expected.lines)
+
+
 class Steps(nn.Module):
     """An LSTM cell that is handed its state, or loops itself over time."""
 
