@@ -112,7 +112,8 @@ def windows() -> None:
         )
     print("\n## swin3d_t: lines of a single tag of 6 Hz, amplitude relative to that at 6 Hz\n")
     shown = (1.5, 4.5, 6.0, 7.5, 12.0, 13.5)
-    print("| layer | " + " | ".join(f"{frequency:g} Hz" for frequency in shown) + " | off-lattice |")
+    columns = [f"{frequency:g} Hz" for frequency in shown]
+    print("| layer | " + " | ".join(columns) + " | off-lattice |")
     print("|---" * (len(shown) + 2) + "|")
     for layer, spectrum in zip(layers, spectra, strict=True):
         amplitude = spectrum.whole.amplitude.flatten(1).square().mean(dim=1).sqrt()
@@ -145,7 +146,8 @@ def memory() -> None:
     print(f"\n## Peak memory step by step: {N_WIDE:,} leaky units\n")
     for n_frames, peak in zip(FRAMES, peaks, strict=True):
         print(f"{n_frames} frames: {peak:.0f} MiB")
-    print(f"ratio {peaks[1] / peaks[0]:.3f}; all responses to {FRAMES[1]} would take {stored:.0f} MiB")
+    print(f"ratio {peaks[1] / peaks[0]:.3f}", end="; ")
+    print(f"all responses to {FRAMES[1]} frames would take {stored:.0f} MiB")
 
 
 PARTS = {"networks": networks, "video": video, "windows": windows, "memory": memory}
