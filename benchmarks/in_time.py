@@ -35,7 +35,17 @@ from captum_ssvep import (
 
 # In front of this folder, whose file has the same name.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tutorials"))
-from in_time import DESIGN, LAMPS, InTime, Leak, Oscillators, lamps_to, toy_networks
+from in_time import (
+    CURRENT,
+    DESIGN,
+    LAMPS,
+    PUSH,
+    InTime,
+    Leak,
+    Oscillators,
+    lamps_to,
+    toy_networks,
+)
 
 FRAMES = (480, 4800)
 N_WIDE = 40_000
@@ -58,9 +68,10 @@ def networks() -> None:
     """The table of networks: each sees two lamps."""
     print("## Median sum/difference and off-lattice share\n")
     print(f"{DESIGN!r}, warmup of 2 periods, {LAMPS.shape[1]} lamps")
-    print(f"decay of leaks and LIF {Leak().decay:g}; LIF: threshold 1, current of sd 0.3 per lamp")
+    print(f"decay of leaks and LIF {Leak().decay:g};", end=" ")
+    print(f"LIF: threshold 1, current of sd {CURRENT:g} per lamp")
     print(f"Kuramoto: coupling {Oscillators(1).coupling:g}, step {Oscillators(1).step:g},", end=" ")
-    print("push of sd 0.7 per lamp; natural frequency in radians per frame (0.3 is 5.7 Hz)\n")
+    print(f"push of sd {PUSH:g} per lamp; natural frequency in radians per frame (0.3 is 5.7 Hz)\n")
     print("| network | units with a line | median sum / difference | off-lattice, median | mean |")
     print("|---|---|---|---|---|")
     for name, network in toy_networks().items():

@@ -22,6 +22,8 @@ from captum_ssvep import TaggingDesign
 LAMPS = torch.ones(1, 2, dtype=torch.float64)
 DESIGN = TaggingDesign((5.5, 7.5), sampling_rate=120.0, n_frames=480, contrast=(0.0, 1.0))
 N_UNITS = 128
+# Standard deviations of a lamp's effect on integrate-and-fire units and on oscillators.
+CURRENT, PUSH = 0.3, 0.7
 
 
 class InTime(nn.Sequential):
@@ -107,7 +109,7 @@ def lamps_to(n_inputs: int, scale: float = 1.0, centered: bool = False) -> nn.Li
 
 def oscillators(natural_frequency: float) -> tuple[nn.Module, ...]:
     """The lamps push every oscillator in a direction of its own."""
-    front = lamps_to(2 * N_UNITS, scale=0.7), nn.Unflatten(1, (N_UNITS, 2))
+    front = lamps_to(2 * N_UNITS, scale=PUSH), nn.Unflatten(1, (N_UNITS, 2))
     return *front, Oscillators(N_UNITS, natural_frequency)
 
 
@@ -119,7 +121,7 @@ def toy_networks() -> dict[str, InTime]:
         "static ReLU": (rectified, nn.ReLU()),
         "ReLU behind a leak": (rectified, Leak(), nn.ReLU()),
         "leak behind a ReLU": (rectified, nn.ReLU(), Leak()),
-        "LIF spikes": (lamps_to(N_UNITS, 0.3), snntorch.Leaky(beta=0.9, init_hidden=True)),
+        "LIF spikes": (lamps_to(N_UNITS, CURRENT), snntorch.Leaky(beta=0.9, init_hidden=True)),
         "Kuramoto, natural frequency 0": oscillators(0.0),
         "Kuramoto, natural frequency 0.3": oscillators(0.3),
     }
@@ -134,6 +136,7 @@ class RecurrentConvolution(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, stride: int, decay: float = 0.5) -> None:
         super().__init__()
+        # Neighboring fields overlap by two pixels.
         self.below = nn.Conv2d(in_channels, channels, stride + 2, stride, padding=1)
         self.lateral = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.below.weight)
