@@ -1027,14 +1027,14 @@ def main() -> None:
     """Print the tables and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [*TABLES, *OTHERS]
-    parser.add_argument("parts", nargs="*", default=names, choices=names)
+    parser.add_argument("parts", nargs="*", default="all", choices=[*names, "all"])
     parser.add_argument("--corners", type=Path, help="file that keeps the answers of `sixteen`")
     parser.add_argument("--out", type=Path, help="picture of errors over calls: nine and sixteen")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="shapiq")
     torch.set_num_threads(1)
     drawn = []
-    for part in arguments.parts:
+    for part in names if "all" in arguments.parts else arguments.parts:
         if part in OTHERS:
             OTHERS[part]()
             continue

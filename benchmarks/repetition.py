@@ -251,9 +251,10 @@ PARTS = {"honest": honest, "half": half, "faults": faults, "cost": cost}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("parts", nargs="*", default="all", choices=[*PARTS, "all"])
+    chosen = parser.parse_args().parts
     print(f"{'network':32s} {'precision':16s} {'floors':>14s} {'limit':>8s}")
-    for part in parser.parse_args().parts:
+    for part in PARTS if "all" in chosen else chosen:
         PARTS[part]()
 
 
