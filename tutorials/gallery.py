@@ -21,6 +21,8 @@ PICTURES = {
     "control": ("04_parts_of_your_choice", 9),
     "windows": ("05_transformers_and_sequences", 3),
     "memory": ("05_transformers_and_sequences", 7),
+    "in_time": ("08_networks_in_time", 4),
+    "eeg": ("08_networks_in_time", 10),
     "agreement": ("06_filter_importance", 5),
     "gaps": ("07_and_or_or", 3),
     "shapley": ("07_and_or_or", 7),

@@ -34,8 +34,9 @@ MOST_FLOORS = 1.0
 class PlanInTime(SpectrumPlan):
     """Lines of a record that is shown in order, between moments that are not read.
 
-    The lines of two periods are summed as well, to see whether the response has settled: of the
-    first and the last in the record, or, if it is a single one, of the last before it and itself.
+    The lines of two stretches that show the same are summed as well, to see whether the response
+    has settled: of the first and the last period in the record. If it is a single one, of the last
+    quarter of it and of the period before: where that one begins, a cold start does no harm.
 
     Args:
         before (int, optional): Moments that are shown before the record. Default: 0
@@ -52,14 +53,22 @@ class PlanInTime(SpectrumPlan):
 
     @property
     def first_summed(self) -> int:
-        """The first moment that is read, or of the period before it if that is compared."""
-        return self.before + (self._first_compared or 0)
+        """The first moment that is read, or is compared with the last ones."""
+        return self.before + min(0, self._compared[0] if self._compared else 0)
 
     @property
-    def _first_compared(self) -> int | None:
-        """Where the period begins that is compared with the last, from the record's start."""
-        first = 0 if self.design.n_frames > self.design.period else -self.design.period
-        return first if self.compares and self.before + first >= 0 else None
+    def _compared(self) -> tuple[int, int] | None:
+        """Where two stretches that show the same begin, from the record's start."""
+        n_frames, period = self.design.n_frames, self.design.period
+        is_single = n_frames == period
+        starts = (-self._stretch if is_single else 0, n_frames - self._stretch)
+        return starts if self.compares and self.before + starts[0] >= 0 else None
+
+    @property
+    def _stretch(self) -> int:
+        """How many moments of a period are compared."""
+        period = self.design.period
+        return period if self.design.n_frames > period else -(-period // 4)
 
     @cached_property
     def _watched(self) -> tuple[Any, ...]:
@@ -69,17 +78,16 @@ class PlanInTime(SpectrumPlan):
     @cached_property
     def _frames(self) -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
         """Contrasts, weights and shares of all moments."""
-        design, period = self.design, self.design.period
+        design = self.design
         n_moments = self.before + design.n_frames + self.after
         moments = np.arange(n_moments) - self.before
         frames = moments % design.n_frames
         is_read = (moments >= 0) & (moments < design.n_frames)
         weights = [design.line_weights(self._lines)[:, frames] * is_read]
-        first = self._first_compared
-        if first is not None:
+        if self._compared:
             watched = design.line_weights(self._watched)[:, frames]
-            for start in (first, design.n_frames - period):
-                weights.append(watched * ((moments >= start) & (moments < start + period)))
+            for start in self._compared:
+                weights.append(watched * ((moments >= start) & (moments < start + self._stretch)))
         return design.contrasts[frames], np.concatenate(weights), is_read / design.n_frames
 
     def read_of(self, start: int, frames: Tensor) -> Tensor:
@@ -96,12 +104,12 @@ class PlanInTime(SpectrumPlan):
         first, last = periods.reshape(2, n_lines, n_examples, -1)
         change, response = (last - first).abs(), last[1:].abs().square().sum((0, 2)).sqrt()
         share = change.square().sum((0, 2)).sqrt() / response
-        floors = 2 * change.amax((0, 2)) / self.design.period / sums.floor()
+        floors = 2 * change.amax((0, 2)) / self._stretch / sums.floor()
         unsettled = share.where(floors > MOST_FLOORS, 0).max().item()
         if unsettled > MOST_UNSETTLED:
             warn_user(
                 f"The response of layer {layer!r} has not settled: the first and the last period "
-                f"that are read differ by {100 * unsettled:.2g} % of it. Raise `warmup`, or "
+                f"that are read differ by {100 * unsettled:.1f} % of it. Raise `warmup`, or "
                 "`cooldown` for a network that looks ahead; a network with a rhythm of its own "
                 "never settles, and shows it at lines off the tags' combinations"
             )

@@ -790,6 +790,11 @@ class TaggedSpectrum:
         return units.pop() if len(units) == 1 else None
 
     @property
+    def example_kind(self) -> str:
+        """What the first dimension counts: ``"trial"`` of a recording whose channels have names."""
+        return "image" if self.neuron_names is None else "trial"
+
+    @property
     def layout(self) -> Layout | None:
         """How the layer's output is arranged, as `to_map` takes it; None if it is not known."""
         return layout_of(self.mean.dim(), self.channel_dim)
@@ -888,7 +893,7 @@ class TaggedSpectrum:
             f"TaggedSpectrum({'' if self.layer is None else self.layer + ', '}"
             f"{shape} {self.neurons}{'' if shape == '1' else 's'}{self._named()}, {self.design}, "
             f"{count(len(self.components), 'component')} to order {highest}, "
-            f"{count(len(self), 'image')})"
+            f"{count(len(self), self.example_kind)})"
         )
 
     def _named(self) -> str:

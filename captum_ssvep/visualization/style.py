@@ -138,12 +138,7 @@ def neuron_name(spectrum: TaggedSpectrum, neuron: tuple[int, ...]) -> str:
 def neuron_title(spectrum: TaggedSpectrum, index: tuple[int, ...]) -> str:
     """Title for a picture of one neuron; the first index is the image."""
     image, *neuron = index
-    return f"{neuron_name(spectrum, tuple(neuron))}, {example_kind(spectrum)} {image}"
-
-
-def example_kind(spectrum: TaggedSpectrum) -> str:
-    """What the first dimension counts: trials of a recording, whose channels have names."""
-    return "image" if spectrum.neuron_names is None else "trial"
+    return f"{neuron_name(spectrum, tuple(neuron))}, {spectrum.example_kind} {image}"
 
 
 def amplitude_label(spectrum: TaggedSpectrum, statistic: Statistic = "amplitude") -> str:

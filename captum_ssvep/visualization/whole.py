@@ -20,7 +20,6 @@ from .style import (
     NOISE_GRAY,
     amplitude_label,
     component_color,
-    example_kind,
     legend_beside,
     neuron_index,
     neuron_name,
@@ -111,7 +110,7 @@ def plot_whole_spectrum(
         if line < shown_bins.stop
     ]
     label_lines(above, sorted(tips, key=lambda tip: -tip[2])[:n_labels])
-    kind, n_rows = example_kind(spectrum), len(spectrum)
+    kind, n_rows = spectrum.example_kind, len(spectrum)
     spread = f"mean and standard deviation of {n_rows} {kind}s" if n_rows > 1 else f"one {kind}"
     above.set(ylabel=amplitude_label(spectrum), title=f"{neuron_name(spectrum, place)}: {spread}")
     below.set(xlabel="Frequency (Hz)", ylabel="SNR")

@@ -575,6 +575,20 @@ def test_layers_without_moments_are_refused():
             tagging.spectrum(FEATURES, presentation=InSequence(1))
 
 
+@pytest.mark.parametrize(("decay", "is_settled"), [(0.9, True), (0.997, False)])
+@pytest.mark.parametrize("n_frames", [80, 240], ids=["one period", "three"])
+def test_a_cold_start_in_the_warm_up_alone_is_not_warned_of(decay, is_settled, n_frames):
+    """Of 80 moments of warm-up, .9 ** 80 = 2e-4 and .997 ** 80 = .79 is left."""
+    design, leak = TaggingDesign(n_frames=n_frames), Leak(decay)
+    presentation = StepByStep(reset=leak.forget)
+    tagging = FrequencyTaggingAttribution(nn.Sequential(leak).eval(), "0")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tagging.spectrum(FEATURES, presentation=presentation, design=design)
+    assert [w for w in caught if "has not settled" in str(w.message)] == caught
+    assert bool(caught) != is_settled
+
+
 class Summary(nn.Module):
     """Of a sequence ``(N, T, 4)``, as many numbers as asked for, whatever its length."""
 
