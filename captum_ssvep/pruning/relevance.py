@@ -1,8 +1,9 @@
 """The score that knows which filters a network can spare."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 from .._checks import instance, network, tensor
 from .._typing import Baselines, FeatureMask
 from ..design import ChebyshevGrid, Design
+from ..design.distinct import merge_equal_frames
 from ..evaluation.damage import validate_layers
 from ..evaluation.objectives import margin_of
 from ..model.channels import channel_dims
@@ -20,7 +22,7 @@ from ..model.untouched import undisturbed
 from ..scores.batches import Batch, Data, as_loader, batches_of, device_of
 from ..stimulus.frames import Stimulus
 
-# Low contrasts are a test that a network passes only with filters that matter.
+# Nine frames: both halves at low, middle and high contrast.
 GRID = ChebyshevGrid(nodes=3)
 
 
@@ -37,16 +39,18 @@ def score_for_pruning(
     channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> dict[str, Tensor]:
-    r"""How much each filter contributes to the lead of the true class, over frames and images.
+    r"""How much each filter contributes to the lead of the true class: the score to prune by.
 
-    .. math:: s_c = \frac{1}{N U} \sum_{n, u} \Big| \sum_{x}
-        a_c(x) \, \frac{\partial m}{\partial a_c(x)} \Big|_{n, u}
+    .. math:: s_c = \frac{1}{N U} \sum_{n, u} \Big| \sum_x
+        a_c(x) \, \frac{\partial m}{\partial a_c(x)} \Big|
 
-    with the activations :math:`a_c(x)` of filter c at all places, and the margin m: the logit of
-    the true class minus the log-sum-exp of the others (`evaluation.margin`). To first order, the
-    inner sum is what the margin loses if the filter is silent. It is taken for every image n at
-    every frame u of a grid of contrasts of its parts. The margin instead of the loss is what
-    counts: the gradient of the loss vanishes for images that the network is sure about.
+    with the activations :math:`a_c(x)` of filter c at places x, for image n at contrasts u of its
+    parts, and the margin m: the logit of the true class minus the log-sum-exp of the others
+    (`evaluation.margin`). To first order, the sum over places is what the margin loses when the
+    filter is silent. Signs must not cancel over images: a filter that helps one and harms another
+    matters to both. Unlike that of the loss, the gradient of the margin does not vanish for images
+    that the network is sure about, and low contrasts show which filters it depends on when less
+    is there to see. The README tells what each of these is worth (`benchmarks/pruning.py`).
 
     To score again what is left of a network, call it within `pruned`: silent filters score 0.
 
@@ -90,21 +94,22 @@ def score_for_pruning(
         instance(design, Design, "design", "a design, as `ChebyshevGrid(nodes=3)`, or None")
     modules = _read_modules(network(model), layers)
     method = LayerGradientXActivation(margin_of(model), modules)
-    sums = [torch.zeros(()).double() for _ in modules]
-    n_shown = 0
+    totals = [torch.zeros(()).double() for _ in modules]
+    n_images = 0
     batches = batches_of(as_loader(data, batch_size, num_workers), device_of(model))
     with undisturbed(model), channel_dims(model, channel_dim) as dims:
         for batch in tqdm(batches, desc="relevance", disable=not show_progress):
-            for frame in _frames(batch, design, feature_mask, baselines):
-                labels = batch.required_classes("the margin")
+            labels = batch.required_classes("the margin")
+            for weight, frame in _frames(batch, design, feature_mask, baselines):
                 found = method.attribute(frame, additional_forward_args=labels)
                 for place, (layer, values) in enumerate(zip(layers, found, strict=True)):
                     dim = dims.of(modules[place], layer, tensor(values, layer))
-                    sums[place] = sums[place] + _of_filters(values.detach(), dim)
-                n_shown += len(batch)
-    if not n_shown:
+                    by_image = _of_filters(values.detach(), dim)
+                    totals[place] = totals[place] + weight * by_image.abs().sum(0)
+            n_images += len(batch)
+    if not n_images:
         raise ValueError("Expected `data` to hold at least one image, but got none")
-    return {layer: total / n_shown for layer, total in zip(layers, sums, strict=True)}
+    return {layer: total / n_images for layer, total in zip(layers, totals, strict=True)}
 
 
 def _read_modules(model: nn.Module, layers: Any) -> list[nn.Module]:
@@ -121,18 +126,19 @@ def _read_modules(model: nn.Module, layers: Any) -> list[nn.Module]:
 
 def _frames(
     batch: Batch, design: Design | None, feature_mask: FeatureMask, baselines: Baselines
-) -> Iterator[tuple[Tensor, ...]]:
-    """The images of a batch at one contrast after the other, ready for gradients."""
-    shown: Iterable[tuple[Tensor, ...]] = [tuple(given.clone() for given in batch.tensors)]
+) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
+    """The images of a batch at one contrast after the other, ready for gradients, with weights."""
+    weights, shown = [1.0], iter([tuple(given.clone() for given in batch.tensors)])
     if design is not None:
         stimulus = Stimulus.build(batch.inputs, design, feature_mask, baselines)
-        shown = (stimulus.frames(contrasts) for contrasts in design.contrasts[:, None])
-    for tensors in shown:
-        yield tuple(t.requires_grad_() if t.is_floating_point() else t for t in tensors)
+        share = np.full((1, design.n_frames), 1 / design.n_frames, complex)
+        contrasts, (merged,) = merge_equal_frames(design.contrasts, share)
+        weights, shown = merged.real.tolist(), map(stimulus.frames, contrasts[:, None])
+    for weight, tensors in zip(weights, shown, strict=True):
+        yield weight, tuple(t.requires_grad_() if t.is_floating_point() else t for t in tensors)
 
 
 def _of_filters(relevance: Tensor, channel_dim: int) -> Tensor:
-    """Sum over images of what each filter contributes at all places together, whatever its sign."""
+    """What each filter contributes at all places together, shape ``(N, filters)``."""
     others = [dim for dim in range(1, relevance.dim()) if dim != channel_dim]
-    by_filter = relevance.sum(others) if others else relevance
-    return by_filter.abs().cpu().double().sum(0)
+    return (relevance.sum(others) if others else relevance).cpu().double()

@@ -11,8 +11,9 @@ def _with_random_norms(model):
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                for tensor in (module.weight, module.bias, module.running_mean):
-                    tensor.normal_(generator=generator)
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(mean=1, generator=generator)
+                module.running_mean.normal_(std=0.3, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
             elif isinstance(module, nn.Conv2d) and module.bias is not None:
                 module.bias.normal_(generator=generator)
