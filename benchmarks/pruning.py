@@ -244,23 +244,25 @@ def main() -> None:
             f"ResNet-{case.depth}: {100 * whole.accuracy[0]:.1f} % and {whole.loss[0]:.2f} with "
             f"all filters, {macs / 1e6:.1f} M MACs, {parameters / 1e3:.0f} k parameters"
         )
-    for recalibrated in (False, True):
-        for scope, normalize in (("layer", None), ("global", "l2")):
-            kind = "the same share of every layer" if scope == "layer" else "of all layers together"
-            title = kind + (", BatchNorms recalibrated" if recalibrated else "")
-            choice = {"scope": scope, "normalize": normalize}
-            for case in cases:
-                curves = print_table(case, title, found[case], recalibrated, **choice)
-                draws = scope == "layer" and not recalibrated and case is cases[0]
-                if arguments.figure and draws:
-                    figure, ax = plot_pruning_curves(curves)
-                    ax.set_title(f"ResNet-{case.depth}, first convolutions, one shot")
-                    figure.savefig(arguments.figure, dpi=120)
+    for case in cases:
+        curves = print_table(case, "the same share of every layer", found[case], False)
+        if arguments.figure and case is cases[0]:
+            figure, ax = plot_pruning_curves(curves)
+            ax.set_title(f"ResNet-{case.depth}, first convolutions, one shot")
+            figure.savefig(arguments.figure, dpi=120)
     for case in cases:
         print_table(case, "parts of the relevance", variants(case), False)
         common = {"baselines": DARK, "show_progress": False}
         print(f"{'images alone, rescored':<27} {row([rescored(case, design=None, **common)])}")
         print(f"{'frames, rescored':<27} {row([rescored(case, **common)])}", flush=True)
+    together = {"scope": "global", "normalize": "l2"}
+    for title, recalibrated, choice in (
+        ("the same share of every layer, BatchNorms recalibrated", True, {}),
+        ("of all layers together", False, together),
+        ("of all layers together, BatchNorms recalibrated", True, together),
+    ):
+        for case in cases:
+            print_table(case, title, found[case], recalibrated, **choice)
 
 
 if __name__ == "__main__":

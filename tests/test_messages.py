@@ -54,7 +54,9 @@ PACKAGE = str(Path(captum_ssvep.__file__).parent)
 NET = nn.Sequential(
     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
 ).eval()
-NORMED = nn.Sequential(nn.BatchNorm2d(3)).eval()
+NORMED = nn.Sequential(
+    nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+).eval()
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 3, 8, 8, generator=GENERATOR)
 LABELS = torch.tensor([0, 1])
@@ -87,6 +89,7 @@ OTHER_WORDS = {
     "sampling_rate": "Hz",
     "selection": "component",
     "path": "file",
+    "recalibrate_on": "data",
     "forward_func": "model",
     "filters": "layer",
     "frequencies": "tag",
@@ -305,6 +308,8 @@ SPECIAL = {
     "NeuronScores.lowest(ratio)": 0.25,
     "masks_of(ratio)": 0.25,
     "masks_of(scores)": lambda: scores().mean,
+    "pruning_curve(model)": NORMED,
+    "pruning_curve(recalibrate_on)": TensorDataset(IMAGES, LABELS),
     "pruning_curve(scores)": lambda: scores().mean,
     "random_scores(scores)": lambda: scores().mean,
     "recalibrate(model)": NORMED,
