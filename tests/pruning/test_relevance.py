@@ -6,14 +6,12 @@ import cifar
 import pytest
 import torch
 import torchvision
-from captum.attr import LayerActivation
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from captum_ssvep import ChebyshevGrid, halves, layers_of
 from captum_ssvep.evaluation import margin
 from captum_ssvep.pruning import (
-    masks_of,
     pruned,
     pruning_curve,
     random_scores,
@@ -121,19 +119,19 @@ def test_bad_arguments_are_named(small_network, layers, arguments, error, messag
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_a_real_network_keeps_more_than_without_random_or_quiet_filters(resnet32):
+def test_a_real_network_keeps_far_more_than_at_random_and_less_if_the_best_go(resnet32):
     images, labels = cifar.load_test_images(260)
     scored = TensorDataset(images[:60], labels[:60])
     judged = TensorDataset(images[60:], labels[60:])
     layers = [name for name in layers_of(resnet32, nn.Conv2d) if ".conv1" in name]
     scores = score_for_pruning(resnet32, scored, layers, show_progress=False)
-    relus = [resnet32.get_submodule(name.replace("conv", "relu")) for name in layers]
-    activations = LayerActivation(resnet32, relus).attribute(images[:60])
-    quiet = {n: a.mean((0, 2, 3)) for n, a in zip(layers, activations, strict=True)}
-    accuracy = [
-        pruning_curve(resnet32, of, judged, [0.3], show_progress=False).accuracy[0]
-        for of in (scores, quiet, random_scores(scores))
-    ]
-    assert accuracy[0] > max(accuracy[1:]) + 0.1
-    masks = masks_of(scores, ratio=0.3)
-    assert sum((~mask).sum() for mask in masks.values()) == 15 // 3 * (5 + 10 + 19)
+    relevance, random, best_first = (
+        pruning_curve(resnet32, of, judged, [0.3], order=order, show_progress=False).accuracy[0]
+        for of, order in (
+            (scores, "lowest"),
+            (random_scores(scores), "lowest"),
+            (scores, "highest"),
+        )
+    )
+    assert relevance > random + 0.3
+    assert best_first < random + 0.05
