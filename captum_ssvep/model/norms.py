@@ -36,18 +36,17 @@ def norms_after(model: nn.Module, layers: Iterable[str]) -> dict[str, list[nn.Mo
     searched = {m: name for name, m in modules.items() if not is_batch_norm(m)}
     if not searched or not any(map(is_batch_norm, model.modules())):
         return found
-    takers: list[nn.Module] = []
+    called: list[nn.Module] = []
     for node in _traced(model, searched).nodes:
         if node.op != "call_module":
             continue
         module = model.get_submodule(str(node.target))
-        norms = [m for m in _modules_taking(node, model) if is_batch_norm(m)]
-        takers += norms
+        called.append(module)
         if module in searched:
-            found[searched[module]] += norms
+            found[searched[module]] += filter(is_batch_norm, _modules_taking(node, model))
     for name, norms in found.items():
         for norm in norms:
-            if takers.count(norm) > 1:
+            if called.count(norm) > 1:
                 raise ValueError(
                     f"Expected the BatchNorm after layer {name!r} to serve it alone, but "
                     f"{layer_name(norm, model)!r} is called several times; leave out the layer"
