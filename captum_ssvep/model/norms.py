@@ -7,7 +7,7 @@ from torch import nn
 
 from .._checks import shown
 from .channels import is_batch_norm
-from .layers import layer_name, resolve_layer
+from .layers import layer_name, n_filters_of, resolve_layer
 from .untouched import undisturbed
 
 
@@ -43,7 +43,8 @@ def norms_after(model: nn.Module, layers: Iterable[str]) -> dict[str, list[nn.Mo
         module = model.get_submodule(str(node.target))
         called.append(module)
         if module in searched:
-            found[searched[module]] += filter(is_batch_norm, _modules_taking(node, model))
+            takers = filter(is_batch_norm, _modules_taking(node, model))
+            found[searched[module]] += [taker for taker in takers if _fits(taker, module)]
     for name, norms in found.items():
         for norm in norms:
             if called.count(norm) > 1:
@@ -52,6 +53,12 @@ def norms_after(model: nn.Module, layers: Iterable[str]) -> dict[str, list[nn.Mo
                     f"{layer_name(norm, model)!r} is called several times; leave out the layer"
                 )
     return found
+
+
+def _fits(norm: nn.Module, layer: nn.Module) -> bool:
+    """Whether a norm's channels are the filters of a layer, which they are not over tokens."""
+    numbers = {n_filters_of(norm), n_filters_of(layer)}
+    return None in numbers or len(numbers) == 1
 
 
 def _modules_taking(node: torch.fx.Node, model: nn.Module) -> Iterator[nn.Module]:

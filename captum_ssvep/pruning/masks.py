@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .._checks import instance, shown
 from ..evaluation.damage import FilterDamage
+from ..model.layers import n_filters_of
 from ..scores.lowest import Normalization, Scope, lowest_filters
 from ..scores.result import NeuronScores
 
@@ -103,19 +104,6 @@ def validated_masks(masks: Any) -> dict[str, Tensor]:
             )
         found[layer] = mask.cpu()
     return found
-
-
-def n_filters_of(module: nn.Module) -> int | None:
-    """How many filters a convolution, linear layer or BatchNorm has; None for others.
-
-    Examples::
-
-        >>> n_filters_of(nn.Conv2d(3, 8, 3)), n_filters_of(nn.ReLU())
-        (8, None)
-    """
-    names = ("out_channels", "out_features", "num_features")
-    numbers = (getattr(module, name, None) for name in names)
-    return next((number for number in numbers if isinstance(number, int)), None)
 
 
 def validate_length(layer: str, module: nn.Module, values: Tensor, argument: str) -> None:

@@ -11,7 +11,7 @@ from .._compat import BatchNorm, Convolution
 from ..model.layers import layer_name, resolve_layer
 from ..model.norms import norms_after
 from ..model.silence import ablated
-from .masks import Masks, n_filters_of, validate_length, validated_masks
+from .masks import Masks, validate_length, validated_masks
 
 
 def pruned(model: nn.Module, masks: Masks) -> AbstractContextManager[None]:
@@ -78,9 +78,7 @@ def prune(model: nn.Module, masks: Masks) -> nn.Module:
     norms = norms_after(model, kept)
     steps: list[tuple[nn.Module, str, Tensor]] = []
     for layer, mask in kept.items():
-        # Over tokens, a norm's channels are not the filters; `ablated` leaves it alone too.
-        fitting = [norm for norm in norms[layer] if n_filters_of(norm) in (None, len(mask))]
-        for module in (resolve_layer(layer, model), *fitting):
+        for module in (resolve_layer(layer, model), *norms[layer]):
             steps += _masked_parameters(layer_name(module, model), module, mask)
     with torch.no_grad():  # for parameters without a graph, which can be copied
         for module, name, parameter_mask in steps:

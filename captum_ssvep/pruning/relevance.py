@@ -1,6 +1,6 @@
 """The score that knows which filters a network can spare."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,8 +128,11 @@ def _frames(
     batch: Batch, design: Design | None, feature_mask: FeatureMask, baselines: Baselines
 ) -> Iterator[tuple[float, tuple[Tensor, ...]]]:
     """The images of a batch at one contrast after the other, ready for gradients, with weights."""
-    weights, shown = [1.0], iter([tuple(given.clone() for given in batch.tensors)])
-    if design is not None:
+    weights: list[float] = [1.0]
+    shown: Iterable[tuple[Tensor, ...]]
+    if design is None:
+        shown = [tuple(given.clone() for given in batch.tensors)]
+    else:
         stimulus = Stimulus.build(batch.inputs, design, feature_mask, baselines)
         share = np.full((1, design.n_frames), 1 / design.n_frames, complex)
         contrasts, (merged,) = merge_equal_frames(design.contrasts, share)

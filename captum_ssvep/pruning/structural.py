@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from .._checks import network
 from .._compat import BatchNorm, Convolution
-from ..model.layers import layer_name, resolve_layer
+from ..model.layers import layer_name, n_filters_of, resolve_layer
 from ..scores.lowest import Normalization, filter_scores, normalized
-from .masks import FilterScores, filter_values, n_filters_of, validate_length
+from .masks import FilterScores, filter_values, validate_length
 
 
 class FrequencyTaggingImportance:
