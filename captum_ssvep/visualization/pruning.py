@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from .._checks import choice, instance, shown
 from ..pruning.curves import PruningCurve
-from .style import NOISE_GRAY, figure_and_axes, legend_beside
+from .style import INTERMODULATION_COLOR, NOISE_GRAY, PART_COLORS, figure_and_axes, legend_beside
+
+# None of them gray, which is what random draws have.
+COLORS = [INTERMODULATION_COLOR, *PART_COLORS]
 
 Measure = Literal["accuracy", "loss"]
 
@@ -52,7 +55,7 @@ def plot_pruning_curves(
     figure, ax = figure_and_axes(ax, 7, 4)
     scale = 100 if measure == "accuracy" else 1
     singles = [name for name, draws in named.items() if len(draws) == 1]
-    colors = {name: f"C{place}" for place, name in enumerate(singles)}
+    colors = {name: COLORS[place % len(COLORS)] for place, name in enumerate(singles)}
     for name, draws in named.items():
         shares = 100 * np.array(draws[0].ratios)
         values = scale * np.array([getattr(draw, measure) for draw in draws])
