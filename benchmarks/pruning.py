@@ -27,7 +27,7 @@ from captum.attr import LayerActivation, LayerGradientXActivation
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from captum_ssvep import ChebyshevGrid, black
+from captum_ssvep import ChebyshevGrid, FrequencyTaggingAttribution, black, score_neurons
 from captum_ssvep.evaluation import loss, margin
 from captum_ssvep.evaluation.objectives import Objective
 from captum_ssvep.pruning import (
@@ -91,6 +91,13 @@ class Case:
             self.images.clone().requires_grad_(), additional_forward_args=self.labels
         )
         activations = LayerActivation(self.model, self.relus).attribute(self.images)
+        amplitudes = score_neurons(
+            FrequencyTaggingAttribution(self.model, self.relus),
+            self.scored,
+            baselines=DARK,
+            design=ChebyshevGrid(),
+            show_progress=False,
+        )
         return {
             "relevance, frames": score_for_pruning(self.model, self.scored, **common),
             "relevance, images": score_for_pruning(self.model, self.scored, design=None, **common),
@@ -102,6 +109,7 @@ class Case:
             "FPGM": of_weights(lambda w: torch.cdist(w, w).sum(1)),
             "BatchNorm scale": by_layer([norm.weight.detach().abs() for norm in self.norms]),
             "mean activation": by_layer([a.detach().mean((0, 2, 3)) for a in activations]),
+            "tagged amplitude": by_layer([*amplitudes.mean.values()]),
         }
 
     def size(self, scores: Scores, ratio: float, **arguments) -> tuple[float, int]:
