@@ -4,6 +4,7 @@ Goes through the signatures of all that is public. One argument at a time is rep
 newcomers pass. A new callable is tried as well: give a value for each of its parameters below.
 """
 
+import copy
 import inspect
 import math
 import re
@@ -43,6 +44,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.pruning import PruningCurve, prune, pruned
 from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
@@ -51,6 +53,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PACKAGE = str(Path(captum_ssvep.__file__).parent)
 NET = nn.Sequential(
     nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+).eval()
+NORMED = nn.Sequential(
+    nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
 ).eval()
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 3, 8, 8, generator=GENERATOR)
@@ -64,8 +69,8 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "HarmonicSum", "NeuronScores", "ProfileLikeness", "RankAgreement",
-    "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
+    "FilterDamage", "HarmonicSum", "NeuronScores", "ProfileLikeness", "PruningCurve",
+    "RankAgreement", "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -83,6 +88,7 @@ OTHER_WORDS = {
     "sampling_rate": "Hz",
     "selection": "component",
     "path": "file",
+    "recalibrate_on": "data",
     "forward_func": "model",
     "filters": "layer",
     "frequencies": "tag",
@@ -155,6 +161,16 @@ def within(silence):
     return call
 
 
+def without(model, masks):
+    with pruned(model, masks):
+        return NET(IMAGES)
+
+
+def pruned_for_good(model, masks):
+    # Weights with masks do not fit the tests that follow.
+    return prune(copy.deepcopy(model) if isinstance(model, nn.Module) else model, masks)
+
+
 def tag(**arguments):
     return FrequencyTaggingAttribution(**arguments).attribute(IMAGES)
 
@@ -173,6 +189,8 @@ def read_back(load):
 THEN = {
     "ablated": within(ablated),
     "keep_only": within(keep_only),
+    "prune": pruned_for_good,
+    "pruned": without,
     "as_explanation": lambda method: as_explanation(method)(IMAGES),
     "margin_of": lambda model: margin_of(model)(IMAGES, LABELS),
     "FrequencyTaggingAttribution": tag,
@@ -196,6 +214,7 @@ VALUES = {
     "component": (1, 1),
     "components": "fundamentals",
     "contrasts": np.array([0.5, 0.75, 1.0]),
+    "curves": {"score": PruningCurve((0.1, 0.2), (0.9, 0.8), (0.3, 0.4))},
     "data": TensorDataset(IMAGES, LABELS),
     "design": TaggingDesign(),
     "device": "cpu",
@@ -220,6 +239,7 @@ VALUES = {
     "line": 12,
     "lines": [12, 15],
     "max_order": 2,
+    "masks": {"0": torch.tensor([True, False, True, True])},
     "mean": (0.5, 0.5, 0.5),
     "mean_surprise": AMPLITUDES,
     "method": LayerActivation(NET, NET[0]),
@@ -242,6 +262,7 @@ VALUES = {
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
+    "ratios": [0.0, 0.25],
     "recording": EVOKED,
     "reduction": "mean",
     "result": torch.rand(2, 4, 6, 6),
@@ -297,6 +318,15 @@ SPECIAL = {
     ),
     "statistics.decibels(ratio)": AMPLITUDES,
     "top_neurons(k)": 2,
+    "FrequencyTaggingImportance(scores)": {"0": torch.rand(4, generator=GENERATOR)},
+    "NeuronScores.lowest(ratio)": 0.25,
+    "masks_of(ratio)": 0.25,
+    "masks_of(scores)": lambda: scores().mean,
+    "pruning_curve(model)": NORMED,
+    "pruning_curve(recalibrate_on)": TensorDataset(IMAGES, LABELS),
+    "pruning_curve(scores)": lambda: scores().mean,
+    "random_scores(scores)": lambda: scores().mean,
+    "recalibrate(model)": NORMED,
 }
 
 

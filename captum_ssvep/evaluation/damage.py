@@ -226,7 +226,7 @@ def _damage(
     show_progress: bool,
 ) -> FilterDamage:
     """How the objective, as a weighted sum over frames, changes for each filter and image."""
-    _validate_layers(layers, network(model))
+    validate_layers(layers, network(model))
     if not callable(objective):
         raise TypeError(
             "Expected `objective` to be a function of outputs and labels, as `loss`, but got "
@@ -259,8 +259,13 @@ def _damage(
     return FilterDamage({layer: torch.cat(found) for layer, found in changes.items()})
 
 
-def _validate_layers(layers: Sequence[str], model: nn.Module) -> None:
-    """Check the layers before anything is shown or run."""
+def validate_layers(layers: Sequence[str], model: nn.Module) -> None:
+    """Check the layers before anything is shown or run.
+
+    Raises:
+        ValueError: If one is not in the model, or named twice.
+        TypeError: If they are no list of names.
+    """
     is_list = isinstance(layers, (list, tuple))
     if not is_list or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(

@@ -60,6 +60,27 @@ def margin(outputs: Any, labels: Tensor) -> Tensor:
     return logits.gather(1, true)[:, 0] - others.logsumexp(1)
 
 
+def correct(outputs: Any, labels: Tensor) -> Tensor:
+    """Whether the true class has the highest logit: its mean over images is the accuracy.
+
+    Args:
+        outputs, labels: As in `loss`.
+
+    Returns:
+        Tensor: Booleans, shape ``(N,)``.
+
+    Raises:
+        ValueError, TypeError: As in `loss`.
+
+    Examples::
+
+        >>> correct(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([0, 1]))
+        tensor([False,  True])
+    """
+    logits, classes = _logits_and_classes(outputs, labels)
+    return logits.argmax(1) == classes
+
+
 def _logits_and_classes(outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The logits among the outputs of a classifier, and the true class of each row.
 

@@ -172,3 +172,16 @@ def layer_name(layer: nn.Module, root: nn.Module | None) -> str:
     """Name of a layer in its model, or of its type if the model is not known."""
     names = {} if root is None else {id(module): name for name, module in root.named_modules()}
     return names.get(id(layer)) or type(layer).__name__
+
+
+def n_filters_of(module: nn.Module) -> int | None:
+    """How many filters a convolution, linear layer or BatchNorm has; None for others.
+
+    Examples::
+
+        >>> n_filters_of(nn.Conv2d(3, 8, 3)), n_filters_of(nn.ReLU())
+        (8, None)
+    """
+    names = ("out_channels", "out_features", "num_features")
+    numbers = (getattr(module, name, None) for name in names)
+    return next((number for number in numbers if isinstance(number, int)), None)

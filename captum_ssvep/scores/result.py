@@ -25,6 +25,7 @@ from ..spectrum.corners import and_or_index, corner_tables, corner_weights, inte
 from ..spectrum.statistics import Reduction, Statistic
 from ..spectrum.tagged import NeuronKind
 from .data import NOWHERE
+from .lowest import lowest_filters
 from .significance import Test, benjamini_hochberg, sign_flip_test, t_test
 from .tally import Moments, Tally, interaction_of, pack, unpack
 
@@ -380,6 +381,23 @@ class NeuronScores:
         scores = torch.cat([self.mean[name].flatten() for name in layers])
         order = scores.argsort(descending=True, stable=True)[:k].tolist()
         return [self._record(*places[row]) for row in order]
+
+    def lowest(self, ratio: float) -> dict[str, list[int]]:
+        """The filters of each layer with the lowest scores, as `ablated` takes them.
+
+        These respond least, and the network may need them all the same: to prune it, rank filters
+        by `pruning.score_for_pruning`. Of equal scores, those with the lower index come first.
+
+        Args:
+            ratio (float): Share of each layer's filters, from 0 to below 1, rounded to whole
+                filters as Python's ``round`` does.
+
+        Raises:
+            ValueError: If the ratio is out of range or takes all filters of a layer, or neurons
+                have several indices.
+            TypeError: If the ratio is not a number.
+        """
+        return lowest_filters(self.mean, ratio)
 
     def known_layer(self, layer: str) -> str:
         """The name of a layer, if it was scored.

@@ -3,6 +3,7 @@
 from .interactions import plot_and_or, plot_corners, plot_interaction_matrix, plot_interactions
 from .likeness import plot_likeness
 from .maps import plot_maps, to_map, to_pixels
+from .pruning import plot_pruning_curves
 from .scores import plot_components, plot_filters, plot_important, plot_top_images
 from .spectra import plot_contrast_response, plot_contrasts, plot_neighbors, plot_spectrum
 from .stimuli import plot_stimulus, save_stimulus_gif
@@ -21,6 +22,7 @@ __all__ = [
     "plot_likeness",
     "plot_maps",
     "plot_neighbors",
+    "plot_pruning_curves",
     "plot_spectrum",
     "plot_stimulus",
     "plot_top_images",
