@@ -99,7 +99,7 @@ class Share:
         if not held:
             raise ValueError(
                 f"Expected `parts` with components among those of the loss, but got {self.parts!r}"
-                f" for {', '.join(map(str, components))} of a {design}; several parts need a "
+                f" for {', '.join(map(str, components))} of {design}; several parts need a "
                 "design for as many, and components='all' to an order of at least their number"
             )
         return held

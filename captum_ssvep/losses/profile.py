@@ -98,9 +98,9 @@ class Profile:
             component, other = collisions[0]
             partner = "the mean" if other is None else design.label(other)
             raise ValueError(
-                f"Expected `target` with components that a {design} resolves, but it reads "
-                f"{design.label(component)} on the line of {partner}; leave it out, or take a "
-                "design for a higher order, as `choose_design` makes"
+                "Expected `target` with components that the design can tell apart, but "
+                f"{design.label(component)} lies on the line of {partner} for {design}; leave it "
+                "out, or take a design for a higher order, as `choose_design` makes"
             )
         return wanted
 
@@ -123,7 +123,7 @@ class Profile:
             if component not in components:
                 raise ValueError(
                     f"Expected `target` with components of the loss, but got {component} for "
-                    f"{', '.join(map(str, components))} of a {design}; leave it out, or take a "
+                    f"{', '.join(map(str, components))} of {design}; leave it out, or take a "
                     "design that resolves it and `components` that hold it"
                 )
             found[component] = amplitude

@@ -19,7 +19,7 @@ from ..model.recorder import LayerRecorder
 from ..spectrum import TaggedSpectrum
 from ..spectrum.passes import Pass
 from ..spectrum.plan import SpectrumPlan
-from ..spectrum.run import LayerSums, Pooling, Source
+from ..spectrum.run import LayerSums, Pooling, Source, validate_pooling
 from ..stimulus.frames import Stimulus
 from .objectives import Objective, Share
 from .profile import Profile
@@ -104,6 +104,7 @@ class FrequencyTaggingLoss:
         self.layers = layer if isinstance(layer, list) else [layer]
         instance(design, Design, "design", "a design, as `TwoLevelDesign(2)`")
         self.plan = SpectrumPlan.build(design, components, max_order, 0, 0.0)
+        validate_pooling(pooling)
         self.pooling = pooling
         self.channel_dim = channel_dim
         choice(mode, "mode", MODES)
@@ -142,29 +143,26 @@ class FrequencyTaggingLoss:
             ]
         return torch.stack(values).mean()
 
-    def spectrum(
+    def spectra(
         self,
         inputs: Inputs,
         baselines: Baselines = None,
         additional_forward_args: object = None,
         feature_mask: FeatureMask = None,
-    ) -> TaggedSpectrum | list[TaggedSpectrum]:
-        """The spectrum behind the loss, differentiable as well.
+    ) -> list[TaggedSpectrum]:
+        """The spectra behind the loss, differentiable as well.
 
         Args:
             inputs, baselines, additional_forward_args, feature_mask: As in a call.
 
         Returns:
-            TaggedSpectrum or list: One for a layer, a list for a list of layers; a tuple in the
-            place of a layer with several tensors.
+            list[TaggedSpectrum]: One for each layer, or several for a layer with several tensors.
 
         Raises:
             ValueError, TypeError: If arguments do not fit.
         """
         spectra = self._spectra(inputs, baselines, additional_forward_args, feature_mask)
-        arranged = [each if len(each) > 1 else each[0] for each in spectra]
-        found: Any = arranged if isinstance(self.layer, list) else arranged[0]
-        return cast("TaggedSpectrum | list[TaggedSpectrum]", found)
+        return [spectrum for of_layer in spectra for spectrum in of_layer]
 
     def _spectra(
         self,
@@ -209,7 +207,8 @@ class FrequencyTaggingLoss:
         first = slice(0, 1)
         frames = stimulus.examples(first).frames(self.plan.contrasts[[0, -1]])
         given = repeat_forward_args(forward_args, stimulus.n_examples, 2, first)
-        with torch.no_grad(), on_buffers(self.model, {}, self.mode), recorder:
+        buffers = copied_buffers(self.model)
+        with torch.no_grad(), on_buffers(self.model, buffers, self.mode), recorder:
             recorder.record(frames, given, lambda index, tensors: None)
         return recorder
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .._compat import own_buffers
 from .untouched import undisturbed
@@ -17,11 +18,12 @@ Buffers = Mapping[nn.Module, Mapping[str, Tensor]]
 
 
 def copied_buffers(model: nn.Module) -> Buffers:
-    """Copies of all buffers of a model, for `on_buffers`."""
+    """Copies of all buffers of a model that have values, for `on_buffers`."""
     copies: dict[int, Tensor] = {}
     found = {}
     for module in model.modules():
-        own = {name: b for name, b in own_buffers(module).items() if b is not None}
+        buffers = own_buffers(module).items()
+        own = {name: b for name, b in buffers if b is not None and not is_lazy(b)}
         found[module] = {name: copies.setdefault(id(b), b.clone()) for name, b in own.items()}
     return found
 
