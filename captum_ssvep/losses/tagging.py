@@ -34,7 +34,9 @@ class FrequencyTaggingLoss:
     It is differentiable to the parameters of the model, through the frames and the Fourier sums.
     The spectrum is the one that `FrequencyTaggingAttribution.spectrum` computes. Every distinct
     frame of the design costs a forward and a backward pass of all images: take a design with few,
-    as `TwoLevelDesign(2)` with four, and a part of the batch where time is short.
+    as `TwoLevelDesign(2)` with four. Where time is short, tag a part of the batch, or draw two of
+    many parts at random for every call: on average this is the mean over all pairs. All frames are
+    shown, since shares and amplitudes are not linear in them: a random subset would be biased.
 
     A forward pass in train mode normalizes images by the statistics of their batch, and a batch of
     frames is not one of images: black ones are among them. So the frames are shown in eval mode by
@@ -100,7 +102,6 @@ class FrequencyTaggingLoss:
         checkpoint: bool = False,
     ) -> None:
         self.model = network(model)
-        self.layer = layer
         self.layers = layer if isinstance(layer, list) else [layer]
         instance(design, Design, "design", "a design, as `TwoLevelDesign(2)`")
         self.plan = SpectrumPlan.build(design, components, max_order, 0, 0.0)
@@ -127,8 +128,7 @@ class FrequencyTaggingLoss:
 
         Args:
             inputs, baselines, additional_forward_args, feature_mask: As in
-                `FrequencyTaggingAttribution.attribute`. Parts may change from call to call: two
-                tiles drawn at random for each step, the others -1, train all pairs of tiles.
+                `FrequencyTaggingAttribution.attribute`. All may change from call to call.
 
         Raises:
             ValueError, TypeError: If arguments do not fit, or the objective gives something else.
@@ -210,6 +210,8 @@ class FrequencyTaggingLoss:
         buffers = copied_buffers(self.model)
         with torch.no_grad(), on_buffers(self.model, buffers, self.mode), recorder:
             recorder.record(frames, given, lambda index, tensors: None)
+        # Older versions of torch use what autocast converted here again, without its gradient.
+        torch.clear_autocast_cache()
         return recorder
 
     def _new_recorder(self) -> LayerRecorder:
