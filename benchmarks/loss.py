@@ -3,7 +3,8 @@
 A trained ResNet-20 is trained further on 3 000 CIFAR-10 images, for two epochs of 64 images a step,
 with the share of the variance that the halves of an image explain together as a penalty or as a
 reward. Shares are those of channel means, from the four corners (both halves, one, none on black),
-of 16 of the 64 images. One row per training; several hours on one core, or choose rows by name.
+of 16 of the 64 images. Prints one line per training and seed, a minute and a half each on one core
+that does nothing else; accuracies are those of 500 test images, shares those of 250.
 
     CAPTUM_SSVEP_DATA=... python benchmarks/loss.py --rows plain penalty reward --seeds 3
 """
@@ -218,8 +219,8 @@ def print_row(name: str, seed: str, found: dict[str, float]) -> None:
     """Accuracies in percent, shares with three digits."""
     cells = []
     for key, value in found.items():
-        text = f"{value:.1f}" if value > 1 or "hidden" in key else f"{value:.3f}"
-        cells.append(text.rjust(len(key)))
+        digits = 3 if key.startswith(("layer", "logits")) else 1
+        cells.append(f"{value:.{digits}f}".rjust(len(key)))
     print(f"{name:28}{seed:>5}  " + "  ".join(cells), flush=True)
 
 

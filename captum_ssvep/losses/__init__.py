@@ -1,4 +1,4 @@
-"""What can be built on it? A loss that trains networks towards a tagged response."""
+"""What can a network be trained for? Losses on its response to tagged parts."""
 
 from .objectives import Share
 from .profile import Profile
