@@ -38,7 +38,7 @@ class Profile:
     - one amplitude for each component of the loss, in their order (`Design.components`);
     - the path of a CSV file with a header and the columns ``component`` and ``amplitude``, such as
       ``pandas.DataFrame(spectrum.table()).to_csv(path)`` writes. Components are labels, as
-      ``f1 + f2`` or ``2f1 - f2``. Rows of the same component are averaged, others columns ignored;
+      ``f1 + f2`` or ``2f1 - f2``. Rows of the same component are averaged, other columns ignored;
     - a recording: a `TaggedSpectrum`. Amplitudes are averaged over its images and neurons (epochs
       and electrodes), from which the mean of their neighboring lines is subtracted first, if it
       has some; what is then negative counts as 0. Average epochs before, to be rid of more noise.
@@ -116,7 +116,7 @@ class Profile:
                     f"{len(components)}; a mapping from components names them"
                 )
             return dict(zip(components, target, strict=True))
-        found = {}
+        found: dict[Component, float] = {}
         for key, amplitude in target.items():
             is_label = isinstance(key, str)
             component = component_of(key, design.n_parts) if is_label else Component(key)
@@ -125,6 +125,11 @@ class Profile:
                     f"Expected `target` with components of the loss, but got {component} for "
                     f"{', '.join(map(str, components))} of {design}; leave it out, or take a "
                     "design that resolves it and `components` that hold it"
+                )
+            if component in found:
+                raise ValueError(
+                    f"Expected `target` with each component once, but got {component} twice; "
+                    "a component and its negative are the same"
                 )
             found[component] = amplitude
         return found
@@ -159,7 +164,7 @@ def read_profile(path: str | Path) -> dict[str, float]:
     """Read a template from a CSV file, as `Profile` does.
 
     Returns:
-        dict[str, float]: Mean amplitude by the label of the component.
+        dict[str, float]: Mean amplitude by the label of the component, without its spaces.
 
     Raises:
         ValueError: If the columns ``component`` and ``amplitude`` are missing, or an amplitude is
@@ -175,6 +180,6 @@ def read_profile(path: str | Path) -> dict[str, float]:
                 f"but got the columns {shown(list(names))} in {str(path)!r}"
             )
         for row in reader:
-            found[(row["component"] or "").strip()].append(row["amplitude"])
+            found["".join((row["component"] or "").split())].append(row["amplitude"])
     numbers = {label: finite_floats(cells, "target") for label, cells in found.items()}
     return {label: sum(values) / len(values) for label, values in numbers.items()}

@@ -85,7 +85,7 @@ def test_a_csv_file_of_a_spectrums_table_is_a_template(tmp_path):
     pandas.DataFrame(spectrum().table()).to_csv(path)
     assert Profile(path)(spectrum()).item() == pytest.approx(0, abs=1e-12)
     assert read_profile(path) == pytest.approx(
-        dict(zip(["f1", "f2", "f1 + f2"], mean_amplitudes(spectrum()), strict=True))
+        dict(zip(["f1", "f2", "f1+f2"], mean_amplitudes(spectrum()), strict=True))
     )
 
 
@@ -133,3 +133,8 @@ def test_what_is_no_template_is_refused(target, words):
 def test_a_label_of_other_parts_is_refused():
     with pytest.raises(ValueError, match=r"label of a component of 2 part\(s\), .* but got 'f3'"):
         Profile({"f3": 1.0, "f1": 1.0})(spectrum())
+
+
+def test_a_component_named_twice_is_refused():
+    with pytest.raises(ValueError, match="each component once, but got f1 . f2 twice"):
+        Profile({"f1 + f2": 1.0, "f2 + f1": 1.0})(spectrum())
