@@ -54,6 +54,7 @@ class Row:
         mode: How frames are shown.
         n_tagged: Images of a batch that are tagged.
         hides: Whether a random half of every second image is black, without a loss.
+        frozen: Whether the network is trained in eval mode, so that BatchNorm keeps its statistics.
     """
 
     weight: float = 0.0
@@ -64,6 +65,7 @@ class Row:
     mode: str = "eval"
     n_tagged: int = N_TAGGED
     hides: bool = False
+    frozen: bool = False
 
 
 def mean_of_ratios(spectrum: TaggedSpectrum) -> Tensor:
@@ -85,6 +87,9 @@ ROWS = {
     "reward, layer2": Row(1.0, RAISED, layer="layer2"),
     "penalty, mode='train'": Row(2.0, mode="train"),
     "reward, mode='train'": Row(1.0, RAISED, mode="train"),
+    "plain, frozen": Row(frozen=True),
+    "penalty, frozen": Row(2.0, frozen=True),
+    "reward, frozen": Row(1.0, RAISED, frozen=True),
     "penalty, mean of ratios": Row(2.0, mean_of_ratios),
     "penalty, quarters": Row(2.0, Share("intermodulations", at_most=0.0), quarters=True),
     "reward, quarters": Row(1.0, Share("intermodulations", at_least=1.0), quarters=True),
@@ -147,7 +152,7 @@ def tagging_loss(model: nn.Module, row: Row) -> Callable[[Tensor], Tensor]:
 
 def train(row: Row, images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     """The trained network, trained further as the row says."""
-    model = load_resnet(20).train()
+    model = load_resnet(20).train(not row.frozen)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY)
     tagging = tagging_loss(model, row)
     generator = torch.Generator().manual_seed(seed)

@@ -136,5 +136,5 @@ def test_a_label_of_other_parts_is_refused():
 
 
 def test_a_component_named_twice_is_refused():
-    with pytest.raises(ValueError, match="each component once, but got f1 . f2 twice"):
+    with pytest.raises(ValueError, match=r"each component once, but got f1 \+ f2 twice"):
         Profile({"f1 + f2": 1.0, "f2 + f1": 1.0})(spectrum())
