@@ -9,13 +9,14 @@ if TYPE_CHECKING:
         demo,
         design,
         evaluation,
+        losses,
         model,
         pruning,
         scores,
         spectrum,
         stimulus,
         visualization,
-    )
+    )  # fmt: skip
     from .attr import *
     from .design import *
     from .evaluation import *
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 
 # In the order in which they import each other.
 _ROOMS = (
-    "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "pruning",
+    "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "losses", "pruning",
     "visualization", "demo",
 )  # fmt: skip
 
@@ -39,7 +40,7 @@ __all__ = [
     "InSequence", "NeuronScores", "StepByStep", "TaggedSpectrum", "TaggingDesign",
     "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
     "channel_groups", "choose_design", "demo", "design", "disc", "evaluation", "halves",
-    "interaction_damage", "keep_only", "layer_mean", "layers_of", "margin_of", "model",
+    "interaction_damage", "keep_only", "layer_mean", "layers_of", "losses", "margin_of", "model",
     "profile_likeness", "pruning", "rank_agreement", "ring", "score_neurons", "scores", "sectors",
     "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons",
     "visualization",

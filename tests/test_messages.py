@@ -44,6 +44,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.losses import FrequencyTaggingLoss, Share
 from captum_ssvep.pruning import PruningCurve, prune, pruned
 from captum_ssvep.scores.significance import line_f_test
 
@@ -63,6 +64,8 @@ LABELS = torch.tensor([0, 1])
 AMPLITUDES = torch.rand(5, generator=GENERATOR)
 NOISE = torch.rand(4, 5, generator=GENERATOR)
 TAGGING = FrequencyTaggingAttribution(NET, "0")
+BINDING = Share((0, 1), at_most=0.0)
+LOSS = FrequencyTaggingLoss(NET, "0", design=TwoLevelDesign(), objective=BINDING)
 TUNNEL = FrequencyTunnel(LayerActivation(NET, NET[0]))
 ELECTRODES = mne.create_info(["Oz", "Pz"], 120, "eeg", verbose="error")
 EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRODES)
@@ -74,7 +77,8 @@ NOT_CONSTRUCTED = {
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
-    "NeuronScores.from_arrays", "TaggedSpectrum.from_sums", "statistics.StatisticInfo.finish",
+    "NeuronScores.from_arrays", "Profile.select", "Share.select", "TaggedSpectrum.from_sums",
+    "statistics.StatisticInfo.finish",
 }  # fmt: skip
 # Handed on as they are, to the user's own model.
 HANDED_ON = {"target", "additional_forward_args", "layers_of(inputs)"}
@@ -140,6 +144,7 @@ INSTANCES = {
     "ChebyshevGrid": ChebyshevGrid,
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
+    "FrequencyTaggingLoss": lambda: LOSS,
     "FrequencyTunnel": lambda: TUNNEL,
     "NeuronScores": scores,
     "ProfileLikeness": likeness,
@@ -175,6 +180,10 @@ def tag(**arguments):
     return FrequencyTaggingAttribution(**arguments).attribute(IMAGES)
 
 
+def train(**arguments):
+    return FrequencyTaggingLoss(**arguments)(IMAGES)
+
+
 def read_back(load):
     """Load a file that is written first; values that are no path are passed on."""
 
@@ -194,6 +203,7 @@ THEN = {
     "as_explanation": lambda method: as_explanation(method)(IMAGES),
     "margin_of": lambda model: margin_of(model)(IMAGES, LABELS),
     "FrequencyTaggingAttribution": tag,
+    "FrequencyTaggingLoss": train,
     "TaggedSpectrum.load": read_back(captum_ssvep.TaggedSpectrum.load),
     "NeuronScores.load": read_back(captum_ssvep.NeuronScores.load),
 }
@@ -202,6 +212,8 @@ THEN = {
 VALUES = {
     "alpha": 0.05,
     "amplitude": AMPLITUDES,
+    "at_least": 0.2,
+    "at_most": 0.5,
     "attribution": TAGGING,
     "attribution_method": LayerActivation(NET, NET[0]),
     "band": (5.0, 15.0),
@@ -279,6 +291,7 @@ VALUES = {
     "statistic": "amplitude",
     "statistics": "amplitude",
     "std": (0.25, 0.25, 0.25),
+    "target": [1.0, 0.5, 0.25],
     "types": (nn.Conv2d, nn.Linear),
     "values": NOISE,
     "variance": AMPLITUDES,
@@ -288,6 +301,9 @@ SPECIAL = {
     "ChebyshevGrid.line_frequency(line)": (1, 1),
     "channel_groups(groups)": [[0, 1], [2]],
     "ChebyshevGrid.line_weights(lines)": [(1, 1)],
+    "FrequencyTaggingLoss(components)": "all",
+    "FrequencyTaggingLoss(design)": TwoLevelDesign(),
+    "FrequencyTaggingLoss(objective)": BINDING,
     "ChebyshevGrid.from_dict(values)": ChebyshevGrid().to_dict(),
     "TaggingDesign.from_dict(values)": TaggingDesign().to_dict(),
     "TwoLevelDesign.from_dict(values)": TwoLevelDesign().to_dict(),

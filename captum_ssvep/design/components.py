@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, get_args
@@ -109,6 +110,36 @@ def label(multiples: Sequence[int]) -> str:
     positive = [term for n, term in terms if n > 0]
     negative = [term for n, term in terms if n < 0]
     return " + ".join(positive) + "".join(f" - {term}" for term in negative)
+
+
+def component_of(text: str, n_parts: int) -> Component:
+    """Read what `label` wrote.
+
+    Args:
+        text: The label of a component.
+        n_parts: Number of parts.
+
+    Raises:
+        ValueError: If it is no label of a component of these parts.
+
+    Examples::
+
+        >>> component_of("2f1 - f2", n_parts=3) == (2, -1, 0)
+        True
+    """
+    compact = re.sub(r"\s", "", text)
+    terms = re.findall(r"([+-]?)(\d*)f(\d+)", compact)
+    multiples = [0] * n_parts
+    for sign, times, part in terms:
+        if 0 < int(part) <= n_parts:
+            multiples[int(part) - 1] += int(sign + (times or "1"))
+    is_whole = re.fullmatch(r"[+-]?\d*f\d+([+-]\d*f\d+)*", compact)
+    if not is_whole or not all(0 < int(part) <= n_parts for *_, part in terms):
+        raise ValueError(
+            f"Expected the label of a component of {n_parts} part(s), as 'f1' or '2f1 - f2', but "
+            f"got {shown(text)}"
+        )
+    return Component(multiples)
 
 
 @lru_cache(maxsize=64)

@@ -113,6 +113,7 @@ class LayerRecorder:
         exits_early (bool, optional): Whether later passes may stop at the last layer. Default: True
         is_behind (callable, optional): Whether the pass has come to where calls count. Default:
             all calls count
+        warns_of_train_mode (bool, optional): Warn of a model in train mode. Default: True
 
     Raises:
         ValueError: If the model is jitted, or a layer is not in it, is never called, is not called
@@ -140,6 +141,7 @@ class LayerRecorder:
         every_call: bool = False,
         exits_early: bool = True,
         is_behind: Callable[[], bool] | None = None,
+        warns_of_train_mode: bool = True,
     ) -> None:
         self.forward_func = forward_func
         self.every_call = every_call
@@ -162,6 +164,7 @@ class LayerRecorder:
         self._trace = Trace(self.root)
         self._expected: list[int] | None = None
         self._exits_early = exits_early
+        self._warns_of_train_mode = warns_of_train_mode
         # The modules that have begun and not returned, and those of them at the last recording.
         self._running: list[nn.Module] = []
         self._around: list[nn.Module] = []
@@ -222,7 +225,8 @@ class LayerRecorder:
         self, inputs: tuple[Tensor, ...], run: Callable[[], Any], receive: Receiver
     ) -> Any:
         initialize_lazy(self.root, run)
-        self._trace = self._stack.enter_context(undisturbed(self.root))
+        context = undisturbed(self.root, warn=self._warns_of_train_mode)
+        self._trace = self._stack.enter_context(context)
         self._begin(len(inputs[0]), receive)
         self._measure(inputs)
         with watched(self._observe, before=self._note_begin), self._trace.draws:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -83,11 +83,7 @@ def stream_spectra(
         ValueError: If the pooling is neither None, ``"channel"`` nor a function or loses the
             batch, or what was recorded is not finite or has no channels to pool.
     """
-    is_function = callable(pooling) and not isinstance(pooling, type)
-    if not (pooling is None or is_function or (isinstance(pooling, str) and pooling == "channel")):
-        raise ValueError(
-            f"Expected `pooling` to be None, 'channel' or a function, but got {shown(pooling)}"
-        )
+    validate_pooling(pooling)
     n_layers = len(source.recording.names)
     layers = [
         LayerSums(plan, source, index, pooling, stimulus.n_examples) for index in range(n_layers)
@@ -112,6 +108,19 @@ def stream_spectra(
         limits = [layer.limit for layer in layers]
         repetition.judge(source.recording, differences, limits, company_of(part, size.examples))
     return [layer.spectra() for layer in layers if layer.tensors]
+
+
+def validate_pooling(pooling: Any) -> None:
+    """Refuse what does not pool.
+
+    Raises:
+        ValueError: If the pooling is neither None, ``"channel"`` nor a function.
+    """
+    is_function = callable(pooling) and not isinstance(pooling, type)
+    if not (pooling is None or is_function or (isinstance(pooling, str) and pooling == "channel")):
+        raise ValueError(
+            f"Expected `pooling` to be None, 'channel' or a function, but got {shown(pooling)}"
+        )
 
 
 def _receive(

@@ -103,7 +103,8 @@ class FourierSums:
         """
         ordered = activations.permute(0, *(d + 1 for d in self._order))
         values = ordered.flatten(1).to(self._reference.dtype)
-        by_example = values.view(len(values), len(self._largest), -1)
+        # The floor is a fact about the numbers: no gradient goes through it.
+        by_example = values.detach().view(len(values), len(self._largest), -1)
         # Both extremes: a norm would be twenty times slower, and abs() would copy everything.
         largest = torch.maximum(by_example.amax(dim=2), -by_example.amin(dim=2))
         # Frames without a share belong to a replicate. Times zero, NaN and inf still come through.

@@ -315,7 +315,8 @@ def _checked_baseline(baseline: Any, tensor: Tensor, name: str) -> Tensor:
             f"Expected `{name}` of a floating dtype, but got {baseline.dtype}; preprocess them as "
             "the inputs, and pass a mask of the parts by its own name"
         )
-    values = torch.as_tensor(baseline).to(tensor)
+    # A number would be rounded to single precision on its way to double.
+    values = torch.as_tensor(baseline, dtype=tensor.dtype, device=tensor.device)
     if not values.isfinite().all():
         raise ValueError(f"Expected `{name}` to be finite, but got NaN or infinity")
     return _aligned(values, tensor, name)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from captum_ssvep.design.components import (
     Component,
+    component_of,
     enumerate_components,
     integer_vectors,
+    label,
 )
 
 
@@ -43,3 +45,14 @@ def test_groups_of_two_parts_to_order_four(group, expected):
 def test_a_component_equals_its_negative(entries):
     assert Component(entries) == Component([-n for n in entries])
     assert Component(entries).order == sum(map(abs, entries))
+
+
+@pytest.mark.parametrize("component", enumerate_components("all", 3, max_order=4))
+def test_labels_can_be_read_back(component):
+    assert component_of(label(component), 3) == component
+
+
+@pytest.mark.parametrize("text", ["", "1.5f1", "f0", "f4", "f1 f2", "f1 +", "x", "f1 - f1f2"])
+def test_what_is_no_label_is_refused(text):
+    with pytest.raises(ValueError, match=r"the label of a component of 3 part\(s\)"):
+        component_of(text, 3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import normalize
 
-from captum_ssvep import TaggingDesign, black, halves, tagged_sequence, tiles
+from captum_ssvep import TaggingDesign, TwoLevelDesign, black, halves, tagged_sequence, tiles
 from captum_ssvep.stimulus.frames import FrameNoise, Stimulus
 
 DESIGN = TaggingDesign()
@@ -171,3 +171,8 @@ def test_a_picture_without_its_batch_gives_a_warning():
 def test_black_needs_the_whole_normalization(mean, std, error, words):
     with pytest.raises(error, match=words):
         black(mean, std)
+
+
+def test_a_number_as_baseline_is_exact_in_double_precision():
+    frames = tagged_sequence(torch.ones(1, 3, 2, 4).double(), TwoLevelDesign(2), baselines=0.1)
+    assert frames[-1].unique().tolist() == [0.1]
