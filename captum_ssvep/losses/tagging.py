@@ -41,8 +41,9 @@ class FrequencyTaggingLoss:
     A forward pass in train mode normalizes images by the statistics of their batch, and a batch of
     frames is not one of images: black ones are among them. So the frames are shown in eval mode by
     default, as the trained network will see them, and none of them enters the running statistics.
-    These lag behind weights that change fast. So where the loss is strong, keep BatchNorm in eval
-    mode for the task as well (`benchmarks/loss.py`).
+    Where the loss is strong, keep BatchNorm in eval mode for the task as well: a network that
+    trains on batch statistics may become another one than the one that is tagged
+    (`benchmarks/loss.py`).
 
     Args:
         model (Module): The network in training. Its parameters get gradients; train flags, buffers,
