@@ -13,7 +13,6 @@ are those of 500 test images, shares those of 250.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -22,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +29,7 @@ from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TwoLevelDe
 from captum_ssvep.losses import FrequencyTaggingLoss, Share
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tutorials"))
-from cifar import MEAN, STD, load_resnet, load_test_images
+from cifar import MEAN, STD, load_resnet, load_test_images, load_training_images
 
 DARK = black(MEAN, STD)
 HALVES, QUARTERS = TwoLevelDesign(2), TwoLevelDesign(4, max_order=4)
@@ -97,16 +95,6 @@ ROWS = {
     "band .15 to .25": Row(2.0, Share((0, 1), at_least=0.15, at_most=0.25)),
     "penalty, all 64 images": Row(2.0, n_tagged=N_BATCH),
 }
-
-
-def load_training_images() -> tuple[Tensor, Tensor]:
-    """3 000 training images of CIFAR-10, normalized, and their labels."""
-    path = Path(os.environ["CAPTUM_SSVEP_DATA"]) / "cifar10_train_3000.npz"
-    with np.load(path, allow_pickle=False) as arrays:
-        pixels = torch.from_numpy(arrays["images"]).permute(0, 3, 1, 2).float() / 255
-        labels = torch.from_numpy(arrays["labels"]).long()
-    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels - mean) / std, labels
 
 
 def hidden(images: Tensor, columns: slice) -> Tensor:

@@ -9,14 +9,13 @@ layers compete (their scores divided by the layer's l2 norm). The last tables ta
 apart: its frames, its objective, how signs are treated, and new scores after every tenth. About an
 hour on one core.
 
-    CAPTUM_SSVEP_DATA=... python benchmarks/pruning.py [--depths 32 20] [--figure curves.png]
+    CAPTUM_SSVEP_DATA=... python benchmarks/pruning.py [--depths 32 20] [--tables layer]
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import os
 import sys
 from pathlib import Path
 
@@ -42,21 +41,21 @@ from captum_ssvep.stimulus.frames import Stimulus
 from captum_ssvep.visualization import plot_pruning_curves
 
 sys.path.append(str(Path(__file__).parents[1] / "tutorials"))
-from cifar import MEAN, STD, load_resnet, load_test_images
+from cifar import MEAN, STD, load_resnet, load_test_images, load_training_images
 
 RATIOS = (0.1, 0.2, 0.3, 0.5)
 N_SCORED, N_DRAWS = 200, 5
 DARK = black(MEAN, STD)
 Scores = dict[str, Tensor]
-
-
-def load_training_images() -> tuple[Tensor, Tensor]:
-    """The first training images in the folder, normalized, and their labels."""
-    with np.load(Path(os.environ["CAPTUM_SSVEP_DATA"]) / "cifar10_train_3000.npz") as arrays:
-        images, labels = arrays["images"][:N_SCORED], arrays["labels"][:N_SCORED]
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
-    return (pixels - mean) / std, torch.from_numpy(labels).long()
+TOGETHER = {"scope": "global", "normalize": "l2"}
+# Title, whether BatchNorms are recalibrated, and arguments of `masks_of`.
+TABLES = {
+    "layer": ("the same share of every layer", False, {}),
+    "recalibrated": ("the same share of every layer, BatchNorms recalibrated", True, {}),
+    "global": ("of all layers together", False, TOGETHER),
+    "global-recalibrated": ("of all layers together, BatchNorms recalibrated", True, TOGETHER),
+    "parts": ("parts of the relevance", False, {}),
+}
 
 
 class Case:
@@ -65,7 +64,7 @@ class Case:
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.model = load_resnet(depth).to(memory_format=torch.channels_last)
-        self.images, self.labels = load_training_images()
+        self.images, self.labels = load_training_images(N_SCORED)
         self.scored = TensorDataset(self.images, self.labels)
         self.judged = TensorDataset(*load_test_images(500))
         blocks = [f"layer{s}.{b}" for s in (1, 2, 3) for b in range((depth - 2) // 6)]
@@ -234,10 +233,11 @@ def variants(case: Case) -> dict[str, list[Scores]]:
 
 
 def main() -> None:
-    """Print the tables, and draw the curves without recalibration."""
+    """Print the tables, and draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--depths", type=int, nargs="+", default=[32, 20])
-    parser.add_argument("--figure", help="where to save the curves of the first network")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--figure", help="where to save curves of the first network, no suffix")
     arguments = parser.parse_args()
     cases = [Case(depth) for depth in arguments.depths]
     found = {}
@@ -252,25 +252,20 @@ def main() -> None:
             f"ResNet-{case.depth}: {100 * whole.accuracy[0]:.1f} % and {whole.loss[0]:.2f} with "
             f"all filters, {macs / 1e6:.1f} M MACs, {parameters / 1e3:.0f} k parameters"
         )
-    for case in cases:
-        curves = print_table(case, "the same share of every layer", found[case], False)
-        if arguments.figure and case is cases[0]:
-            figure, ax = plot_pruning_curves(curves)
-            ax.set_title(f"ResNet-{case.depth}, first convolutions, one shot")
-            figure.savefig(arguments.figure, dpi=120)
-    for case in cases:
-        print_table(case, "parts of the relevance", variants(case), False)
-        common = {"baselines": DARK, "show_progress": False}
-        print(f"{'images alone, rescored':<27} {row([rescored(case, design=None, **common)])}")
-        print(f"{'frames, rescored':<27} {row([rescored(case, **common)])}", flush=True)
-    together = {"scope": "global", "normalize": "l2"}
-    for title, recalibrated, choice in (
-        ("the same share of every layer, BatchNorms recalibrated", True, {}),
-        ("of all layers together", False, together),
-        ("of all layers together, BatchNorms recalibrated", True, together),
-    ):
+    if "parts" in arguments.tables:
         for case in cases:
-            print_table(case, title, found[case], recalibrated, **choice)
+            print_table(case, "parts of the relevance", variants(case), False)
+            common = {"baselines": DARK, "show_progress": False}
+            print(f"{'images alone, rescored':<27} {row([rescored(case, design=None, **common)])}")
+            print(f"{'frames, rescored':<27} {row([rescored(case, **common)])}", flush=True)
+    for name in [table for table in TABLES if table in arguments.tables and table != "parts"]:
+        title, recalibrated, choice = TABLES[name]
+        for case in cases:
+            curves = print_table(case, title, found[case], recalibrated, **choice)
+            if arguments.figure and case is cases[0]:
+                figure, ax = plot_pruning_curves(curves)
+                ax.set_title(f"ResNet-{case.depth}, first convolutions, one shot")
+                figure.savefig(f"{arguments.figure}-{name}.png", dpi=120)
 
 
 if __name__ == "__main__":

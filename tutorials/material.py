@@ -21,6 +21,7 @@ import cifar
 import torch
 import torchvision
 from torch import Tensor, nn
+from train_digits import split_digits
 
 from captum_ssvep import black
 from captum_ssvep.demo import digits
@@ -72,6 +73,18 @@ def load(n_images: int = 100, depth: int = 32) -> Material:
         )
     source = f"ResNet-{depth} trained on CIFAR-10, its test images"
     return Material(source, model, images, labels, cifar.CLASS_NAMES, cifar.MEAN, cifar.STD)
+
+
+def load_training_images(n_images: int) -> tuple[Tensor, Tensor]:
+    """Training images of the network that `load` gives, and their labels."""
+    try:
+        with quiet_downloads():
+            return cifar.load_training_images(n_images)
+    except UNREACHABLE:
+        if os.environ.get("CAPTUM_SSVEP_DATA"):
+            raise
+        (pixels, labels), _ = split_digits()
+        return digits.preprocess(pixels[:n_images]), torch.from_numpy(labels[:n_images])
 
 
 def load_torchvision(name: str) -> tuple[nn.Module, nn.Module, str]:
