@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from .._checks import shown
 from ..model.arguments import repeat_forward_args
+from ..model.channels import watched
 from ..model.recorder import LayerRecorder, Receiver
 from ..model.untouched import undisturbed
 from ..spectrum.in_time import Asked, sequence_spectra
@@ -94,7 +96,8 @@ class _Steps:
         n_examples = self.flicker.stimulus.n_examples
         given = repeat_forward_args(self.forward_args, n_examples, 1, rows)
         inputs = self.flicker.inputs_of(rows, frames, 1)
-        output = self.recorder.record(inputs, given, receive, self.carried)
+        with watched(partial(_validate_recurrent, n_frames)):
+            output = self.recorder.record(inputs, given, receive, self.carried)
         if self.carry:
             self.carried = self.carry(output)
             if not isinstance(self.carried, Mapping):
@@ -102,3 +105,21 @@ class _Steps:
                     "Expected `carry` to return the keyword arguments of the model's next call, "
                     f"as {{'hidden': output[1]}}, but got {shown(self.carried)}"
                 )
+
+
+def _validate_recurrent(n_moments: int, module: nn.Module, args: Any, output: Any) -> None:
+    """Refuse a recurrent module that takes the examples for moments, and the moments for examples.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if not (isinstance(module, nn.RNNBase) and args and args[0].dim() == 3):
+        return
+    as_moments, as_examples = args[0].shape[:2][:: -1 if module.batch_first else 1]
+    if as_examples == n_moments != as_moments:
+        kind, option = type(module).__name__, module.batch_first
+        raise ValueError(
+            f"Expected a sequence of {n_moments} moments in {kind}(batch_first={option}), but it "
+            f"takes dimension {int(option)}, of length {as_moments}, for time; use "
+            f"InSequence(time_dim={int(option)}), or batch_first={not option}"
+        )

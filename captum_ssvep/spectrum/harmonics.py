@@ -60,7 +60,7 @@ def sum_harmonics(spectrum: TaggedSpectrum, part: int, threshold: float = THRESH
         part (int): The part with this tag.
         threshold (float, optional): Lowest z-score of the last harmonic. Default: 2.47, which the
             amplitude of a line in white noise exceeds by chance in 5 %, means over images and
-            neurons in 4 %
+            neurons in 4 %. That is per line, so that a long list often has one too many
 
     Returns:
         HarmonicSum: The harmonics, their summed amplitude, and the z-scores. No harmonic and

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .._checks import warn_user
+from .._checks import count, warn_user
 from ..design import ComponentSelection, TaggingDesign
 from ..stimulus.frames import FrameNoise, Stimulus
 from ..stimulus.presentation import InSequence
@@ -219,16 +218,16 @@ def sequence_spectra(
     with tqdm(desc=title, total=stimulus.n_examples, unit="sequence", disable=title is None) as bar:
         for first in range(0, stimulus.n_examples, n_at_once):
             rows = slice(first, min(first + n_at_once, stimulus.n_examples))
-            for layer, calls in zip(series, show(rows, n_moments), strict=True):
-                layer.add(calls, n_moments, rows.stop - first)
-            if first == 0 and (strides := [layer.stride for layer in series if layer.stride > 1]):
-                n_shorter = n_moments // 2 // math.lcm(*strides) * math.lcm(*strides)
+            calls = show(rows, n_moments)
+            if first == 0 and any(map(_LayerSeries.looks_doubtful, series, calls)):
                 try:
-                    shorter = show(slice(0, 1), n_shorter)
+                    shorter = show(slice(0, 1), n_moments // 2)
                 except Exception:  # a network that takes sequences of one length
                     shorter = []
-                for layer, calls in zip(series, shorter, strict=False):
-                    layer.validate_shorter(calls, n_shorter)
+                for layer, whole, half in zip(series, calls, shorter, strict=False):
+                    layer.validate_lengths(whole, half)
+            for layer, of_layer in zip(series, calls, strict=True):
+                layer.add(of_layer, n_moments, rows.stop - first)
             bar.update(rows.stop - first)
     return [layer.spectra() for layer in series]
 
@@ -249,25 +248,38 @@ class _LayerSeries:
         dim = presentation.layer_time_dim
         self.time_dim = presentation.time_dim if dim is None else dim
 
-    @property
-    def stride(self) -> int:
-        """Moments that are shown for each that the layer gives."""
-        return len(self.plan.contrasts) // len(self.sums.plan.contrasts)
+    def looks_doubtful(self, calls: Sequence[tuple[Tensor | None, ...]]) -> bool:
+        """Whether what a layer gave may be no series: it is shorter, or has one dimension alone."""
+        return any(
+            tensor.dim() == 2 or tensor.shape[self.time_dim] != len(self.plan.contrasts)
+            for tensor in self._with_time(calls)
+        )
 
-    def validate_shorter(self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int) -> None:
-        """Refuse what is as long for a shorter sequence: a width that happens to fit is no time."""
-        lengths = {
-            tensor.shape[self.time_dim]
-            for tensor in calls[0]
-            if tensor is not None and tensor.dim() > self.time_dim
-        }
-        if len(calls) == 1 and n_moments // self.stride not in lengths:
+    def validate_lengths(
+        self,
+        whole: Sequence[tuple[Tensor | None, ...]],
+        half: Sequence[tuple[Tensor | None, ...]],
+    ) -> None:
+        """Refuse what is as long for half of the moments: a width is no time.
+
+        Args:
+            whole: What each call gave for all moments.
+            half: The same for the first half of them.
+        """
+        lengths = [tensor.shape[self.time_dim] for tensor in self._with_time(whole)]
+        if lengths and lengths == [t.shape[self.time_dim] for t in self._with_time(half)]:
             raise ValueError(
-                f"Expected layer {self.name!r} to give fewer moments in a shorter sequence, but "
+                f"Expected layer {self.name!r} to give fewer moments for a shorter sequence, but "
                 f"dimension {self.time_dim} of what it returns is {max(lengths)} long for "
-                f"{n_moments} moments and for {len(self.plan.contrasts)}: that is no time. Read a "
-                "layer that keeps time, or set `layer_time_dim`"
+                f"{len(self.plan.contrasts)} moments and for half of them: that is no time, as in "
+                "a layer behind the last state. Read a layer that keeps time, let the model return "
+                "what it says at every moment, or set `layer_time_dim`"
             )
+
+    def _with_time(self, calls: Sequence[tuple[Tensor | None, ...]]) -> list[Tensor]:
+        """What a layer gave in its only call, as far as it may have a dimension of time."""
+        given = calls[0] if len(calls) == 1 else ()
+        return [t for t in given if t is not None and t.dim() > self.time_dim]
 
     def add(
         self, calls: Sequence[tuple[Tensor | None, ...]], n_moments: int, n_examples: int
@@ -296,9 +308,10 @@ class _LayerSeries:
             )
         is_first = self.sums.tensors is None
         if len(series) < len(moved) and is_first:
+            others = count(len(moved) - len(series), "tensor")
             warn_user(
-                f"Layer {self.name!r} also gives {len(moved) - len(series)} tensors without time, "
-                "such as last states; they are left out of the result"
+                f"Layer {self.name!r} also gives {others} without time, such as last states, which "
+                "the result leaves out"
             )
         if is_first:
             self.sums.plan = self._own_plan(n_moments, len(series[0]))

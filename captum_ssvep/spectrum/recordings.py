@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +42,7 @@ def _mne() -> Any:
 
 def read_recording(
     recording: Any, design: Design, picks: Any
-) -> tuple[NDArray[Any], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[NDArray[Any], tuple[str, ...], tuple[str, ...], TaggingDesign]:
     """The series of a recording, and the names and units of its channels.
 
     Args:
@@ -49,7 +51,8 @@ def read_recording(
         picks: The channels, as MNE takes them; None for all good data channels.
 
     Returns:
-        tuple: The series, shape ``(n_frames, epochs, channels)``; names; units.
+        tuple: The series, shape ``(n_frames, epochs, channels)``; names; units; and the design,
+        with the phases at which the recording begins.
 
     Raises:
         ValueError: If the recording does not fit the design, or has no such channels.
@@ -74,18 +77,28 @@ def read_recording(
             "Expected `recording` to hold at least one epoch, but got none; see `epochs.drop_log`"
         )
     units = tuple(UNITS.get(int(channel["unit"]), "AU") for channel in chosen["chs"])
-    return series, tuple(chosen["ch_names"]), units
+    return series, tuple(chosen["ch_names"]), units, _from_moment(design, recording.times[0])
+
+
+def _from_moment(design: TaggingDesign, seconds: float) -> TaggingDesign:
+    """The same stimulus, some time after its beginning."""
+    n_late = round(seconds * design.sampling_rate)
+    turns = np.array(design.bins) * n_late % design.n_frames / design.n_frames
+    phases = tuple((np.array(design.phases) + 2 * np.pi * turns).tolist())
+    return replace(design, phases=phases)
 
 
 def _validate_times(recording: Any, design: TaggingDesign, is_raw: bool) -> None:
     """Refuse a recording that is not the record of the design."""
     rate, wanted = float(recording.info["sfreq"]), design.sampling_rate
     if not math.isclose(rate, wanted, rel_tol=RATE_TOLERANCE):
+        remedy = f"use `recording.resample({wanted:g})`"
         n_frames = round(design.n_frames * rate / wanted)
+        with suppress(ValueError):
+            replace(design, sampling_rate=rate, n_frames=n_frames)
+            remedy = f"give the design sampling_rate={rate:g} and n_frames={n_frames}, or {remedy}"
         raise ValueError(
-            f"Expected `recording` at the design's {wanted:g} Hz, but got {rate:g} Hz; give the "
-            f"design sampling_rate={rate:g} and n_frames={n_frames}, or use "
-            f"`recording.resample({wanted:g})`"
+            f"Expected `recording` at the design's {wanted:g} Hz, but got {rate:g} Hz; {remedy}"
         )
     start, n_samples, n_frames = recording.times[0], len(recording.times), design.n_frames
     end = start + n_frames / rate
@@ -94,14 +107,6 @@ def _validate_times(recording: Any, design: TaggingDesign, is_raw: bool) -> None
             f"Expected `recording` to begin with the tagged stimulus, but got one from {start:g} s "
             f"on; `recording.crop(0, {n_frames / rate:g}, include_tmax=False)` cuts off what is "
             "before"
-        )
-    n_late = round(start * rate)
-    if n_late % design.period:
-        first = -(-n_late // design.period) * design.period / rate
-        raise ValueError(
-            "Expected `recording` to begin with the tagged stimulus, or whole periods after it, "
-            f"but got one from {start:g} s on, and phases would be wrong; "
-            f"`recording.crop(tmin={first:g})` and `n_frames` to match begin with a period"
         )
     if n_frames <= n_samples <= n_frames + 1:
         return

@@ -113,8 +113,9 @@ class Repetition:
                 "`training=self.training`, and put no method that draws some into a tunnel"
             )
         memory = (
-            "if the network keeps a state between calls, or a random generator, clear it in each "
-            "forward pass, or show all of `tagged_sequence` and read `TaggedSpectrum.from_series`"
+            "if the network keeps a state between calls, pass "
+            "`presentation=StepByStep(reset=...)`, or clear the state, or a random generator, in "
+            "each forward pass"
         )
         if company == "nothing":
             return memory

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import _npz
-from .._checks import count, instance, integer, shown
+from .._checks import count, instance, integer, shown, warn_user
 from ..design import Component, ComponentSelection, Design, TaggingDesign, TwoLevelDesign
 from ..design.components import in_group
 from ..model.channels import Layout, layout_of
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 NeuronKind = Literal["neuron", "channel", "pooled value"]
 # With noise at four neighbors, 5 % of lines without a response exceed it.
 LEAST_SNR = 2.33
+# And so much of the power at the tags may be out of phase with the contrasts.
+MOST_LAG = 0.1
 # Of a table of corners, so many rounding floors are no response: it sums several components.
 CORNER_FLOORS = 8
 # Tensors with examples on dimension 1, and on dimension 0. Variance and deviations may be None.
@@ -178,8 +180,10 @@ class TaggedSpectrum:
     ) -> TaggedSpectrum:
         """Analyze a recording of MNE: epochs are images, channels are neurons.
 
-        Evoked and Raw are a single image. The recording begins with the tagged stimulus and has the
-        design's sampling rate and ``n_frames`` samples, or one more: MNE includes the last moment.
+        Evoked and Raw are a single image. The recording has the design's sampling rate and
+        ``n_frames`` samples, or one more: MNE includes the last moment. It may begin after the
+        stimulus, which does not begin before time 0, as ``epochs.crop(1, 5)`` leaves out the first
+        second. The phases of the design are then those at its beginning.
 
         Args:
             recording (Epochs, Evoked or Raw): Responses to the tagged stimulus. A trigger starts
@@ -212,7 +216,7 @@ class TaggedSpectrum:
             >>> spectrum.mean.shape, spectrum.neuron_names, spectrum.neuron_units
             (torch.Size([20, 2]), ('Oz', 'Pz'), ('V', 'V'))
         """
-        series, names, units = recordings.read_recording(recording, design, picks)
+        series, names, units, design = recordings.read_recording(recording, design, picks)
         spectrum = cls.from_series(
             series, design, components, max_order, n_neighbors=n_neighbors, whole=whole
         )
@@ -389,6 +393,7 @@ class TaggedSpectrum:
                 f"Expected a design with more than two contrasts, but got a {self.design}; "
                 "`corners` gives the answers to its two, a `ChebyshevGrid` or tags more"
             )
+        self._warn_of_lag()
         distinct = without_shared_lines(self.components, self.design)
         held = [c for c in distinct if set(c.parts) <= set(wanted)]
         known = {part for component in self.components for part in component.parts}
@@ -500,10 +505,28 @@ class TaggedSpectrum:
 
     def _corner_changes(self, parts: Sequence[int]) -> Tensor:
         """`corners` without the mean, in which small differences would be lost."""
+        self._warn_of_lag()
         rows, weights = corners.corner_weights(self.components, self.design, parts)
         coefficients = torch.stack([self.coefficient(self.components[row]) for row in rows])
         changes: Tensor = torch.tensordot(weights.to(coefficients), coefficients, dims=1)
         return changes
+
+    def _warn_of_lag(self) -> None:
+        """Warn where responses do not follow the contrasts at once, and signs mean little."""
+        tags = [component for component in self.components if component.order == 1]
+        if not (self.design.in_time and tags):
+            return
+        amplitudes = torch.stack([self.amplitude(tag) for tag in tags])
+        followed = torch.stack([self.coefficient(tag) for tag in tags])
+        total = amplitudes.square().sum()
+        if followed.square().sum() < (1 - MOST_LAG) * total:
+            warn_user(
+                "Contrast responses and readings of AND and OR assume that neurons follow the "
+                "contrasts without delay, but the phases at the tags say otherwise: memory, "
+                "latency or noise. A delay of a tenth of a second turns an AND into an OR. Read "
+                "amplitudes, `sum_over_difference` and `apparent_latency` instead; "
+                "`epochs.shift_time(-latency)` of MNE undoes a known latency"
+            )
 
     def _where_responding(self, parts: Sequence[int], read: Callable[[Tensor], Tensor]) -> Tensor:
         table = self._corner_changes(parts)
@@ -584,7 +607,13 @@ class TaggedSpectrum:
                 "Expected a spectrum with every frequency, but got one of components alone; "
                 "compute it with `spectrum(..., whole=True)` or `from_series(..., whole=True)`"
             )
-        return WholeSpectrum(self.whole_lines, cast(TaggingDesign, self.design), self.floor)
+        return WholeSpectrum(
+            self.whole_lines,
+            cast(TaggingDesign, self.design),
+            self.floor,
+            self.n_neighbors or 2,
+            max(4, *(component.order for component in self.components)),
+        )
 
     @property
     def frequencies(self) -> Tensor:
@@ -607,9 +636,10 @@ class TaggedSpectrum:
         """
         if self.lattice_variance is None:
             raise ValueError(
-                "Expected a record in time of several periods, but got frames that were shown by "
-                "themselves, or a record of a single period, whose frequencies are all "
-                "combinations of the tags; pass `presentation`, or a longer record"
+                "Expected frequencies between the combinations of the tags, but got frames that "
+                "were shown by themselves, or a record in which every frequency is a combination "
+                "of some order; pass `presentation`, and a design of two periods, as by "
+                f"`dataclasses.replace(design, n_frames={2 * self.design.n_frames})`"
             )
         others = (self.known_variance - self.lattice_variance).clamp(min=0)
         return statistics.variance_share(others, self.known_variance, self.floor_of_neurons)

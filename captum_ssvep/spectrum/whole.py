@@ -27,6 +27,10 @@ class WholeSpectrum:
             ``(bins, N, *neuron)``.
         design (TaggingDesign): The stimulus.
         floor (Tensor): Amplitude that rounding alone can cause, shape ``(N,)``.
+        n_neighbors (int, optional): Noise bins on each side, unless asked for otherwise; those of
+            the spectrum, or 2 if it has none. Default: 2
+        max_order (int, optional): Bins of components up to this order are no noise bins; the
+            highest order in the spectrum, at least 4. Default: 4
 
     Examples::
 
@@ -41,6 +45,8 @@ class WholeSpectrum:
     lines: Tensor
     design: TaggingDesign
     floor: Tensor
+    n_neighbors: int = 2
+    max_order: int = 4
 
     @property
     def frequencies(self) -> Tensor:
@@ -63,14 +69,15 @@ class WholeSpectrum:
         """Phases in radians, as in ``numpy.fft.rfft``, shape ``(bins, N, *neuron)``."""
         return self.lines.angle()
 
-    def noise(self, n_neighbors: int = 2, max_order: int = 4) -> Tensor:
+    def noise(self, n_neighbors: int | None = None, max_order: int | None = None) -> Tensor:
         """Mean amplitude of the neighbors of every bin: the noise floor.
 
         Neighbors are the nearest bins that hold no component, as in `TaggingDesign.neighbors`.
 
         Args:
-            n_neighbors (int, optional): Bins on each side. Default: 2
-            max_order (int, optional): Bins of components up to this order are left out. Default: 4
+            n_neighbors (int, optional): Bins on each side. Default: None, those of the spectrum
+            max_order (int, optional): Bins of components up to this order are left out. Default:
+                None, that of the spectrum, at least 4
 
         Returns:
             Tensor: In units of the activation, shape ``(bins, N, *neuron)``.
@@ -86,7 +93,7 @@ class WholeSpectrum:
             total += amplitude[place]
         return total / len(places)
 
-    def snr(self, n_neighbors: int = 2, max_order: int = 4) -> Tensor:
+    def snr(self, n_neighbors: int | None = None, max_order: int | None = None) -> Tensor:
         """Amplitude over the noise floor at every bin (see `statistics.snr`).
 
         Args:
@@ -95,12 +102,12 @@ class WholeSpectrum:
         noise = self.noise(n_neighbors, max_order)
         return statistics.snr(self.amplitude, noise[None], self._floor)
 
-    def zscore(self, n_neighbors: int = 10, max_order: int = 4) -> Tensor:
+    def zscore(self, n_neighbors: int | None = None, max_order: int | None = None) -> Tensor:
         """Amplitude minus that of the neighbors, over their standard deviation, at every bin.
 
         Args:
-            n_neighbors (int, optional): Bins on each side. Default: 10
-            max_order (int, optional): As in `noise`. Default: 4
+            n_neighbors, max_order: As in `noise`. With few neighbors their standard deviation is
+                a guess: take ten.
         """
         amplitude = self.amplitude
         neighbors = amplitude[self._neighbors(n_neighbors, max_order)]
@@ -110,8 +117,10 @@ class WholeSpectrum:
     def _floor(self) -> Tensor:
         return self.floor.reshape(-1, *[1] * (self.lines.dim() - 2))
 
-    def _neighbors(self, n_neighbors: int, max_order: int) -> Tensor:
+    def _neighbors(self, n_neighbors: int | None, max_order: int | None) -> Tensor:
         """Neighbors of every bin, shape ``(2 * n_neighbors, bins)``."""
+        n_neighbors = self.n_neighbors if n_neighbors is None else n_neighbors
+        max_order = self.max_order if max_order is None else max_order
         lines = np.arange(len(self.lines))
         found = neighbors_of_bins(self.design, lines, n_neighbors, max_order)
         return torch.from_numpy(found.T.copy()).to(self.lines.device)

@@ -32,7 +32,7 @@ INTERMODULATION_LABEL = "intermodulations"
 
 def plot_spectrum(
     spectrum: TaggedSpectrum,
-    neuron: int | Sequence[int],
+    neuron: int | str | Sequence[int],
     example: int | None = None,
     statistic: Statistic = "amplitude",
     *,
@@ -44,7 +44,8 @@ def plot_spectrum(
     Args:
         spectrum (TaggedSpectrum): From ``spectrum`` of the attribution; with
             ``pooling="channel"``, a neuron is a channel.
-        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
+        neuron (int, str or sequence of int): Index of the neuron, without the batch dimension, or
+            the name of a recording's channel.
         example (int, optional): Which image of the batch; not needed for a batch of one.
         statistic (str, optional): One of `statistics.STATISTICS`. Default: ``"amplitude"``
         n_labels (int, optional): How many of the strongest components to name. A name that would
@@ -90,7 +91,7 @@ def plot_spectrum(
 
 def plot_neighbors(
     spectrum: TaggedSpectrum,
-    neuron: int | Sequence[int],
+    neuron: int | str | Sequence[int],
     component: Sequence[int],
     example: int | None = None,
     *,
@@ -100,7 +101,8 @@ def plot_neighbors(
 
     Args:
         spectrum (TaggedSpectrum): With neighbors: computed with ``noise_std``, or from a series.
-        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
+        neuron (int, str or sequence of int): Index of the neuron, without the batch dimension, or
+            the name of a recording's channel.
         component (sequence of int): The component.
         example (int, optional): Which image of the batch; not needed for a batch of one.
         ax (Axes, optional): Axes to draw on. Default: a new figure
@@ -142,7 +144,7 @@ def plot_neighbors(
 
 def plot_contrast_response(
     spectrum: TaggedSpectrum,
-    neuron: int | Sequence[int],
+    neuron: int | str | Sequence[int],
     parts: tuple[int, int] | None = None,
     example: int | None = None,
     *,
@@ -152,7 +154,8 @@ def plot_contrast_response(
 
     Args:
         spectrum (TaggedSpectrum): As in `plot_spectrum`.
-        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
+        neuron (int, str or sequence of int): Index of the neuron, without the batch dimension, or
+            the name of a recording's channel.
         parts (tuple[int, int], optional): Two parts whose contrasts vary together, for a surface.
             Default: None, a curve for every part, averaged over the flicker of the others
         example (int, optional): Which image of the batch; not needed for a batch of one.
@@ -186,7 +189,7 @@ def plot_contrast_response(
 
 def plot_contrasts(
     spectrum: TaggedSpectrum,
-    neuron: int | Sequence[int],
+    neuron: int | str | Sequence[int],
     parts: tuple[int, int] = (0, 1),
     example: int | None = None,
 ) -> tuple[Figure, NDArray[np.object_]]:
@@ -194,7 +197,8 @@ def plot_contrasts(
 
     Args:
         spectrum (TaggedSpectrum): As in `plot_spectrum`.
-        neuron (int or sequence of int): Index of the neuron, without the batch dimension.
+        neuron (int, str or sequence of int): Index of the neuron, without the batch dimension, or
+            the name of a recording's channel.
         parts (tuple[int, int], optional): The two parts. Default: (0, 1)
         example (int, optional): Which image of the batch; not needed for a batch of one.
 
@@ -209,10 +213,11 @@ def plot_contrasts(
 
 
 def _index(
-    spectrum: TaggedSpectrum, neuron: int | Sequence[int], example: int | None
+    spectrum: TaggedSpectrum, neuron: int | str | Sequence[int], example: int | None
 ) -> tuple[int, ...]:
     """The index of an image and a neuron in the tensors of a spectrum."""
-    place = neuron_index(neuron, one_spectrum(spectrum).mean.shape[1:])
+    shape = one_spectrum(spectrum).mean.shape[1:]
+    place = neuron_index(neuron, shape, spectrum.neuron_names)
     return example_index(example, len(spectrum)), *place
 
 

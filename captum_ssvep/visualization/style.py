@@ -108,14 +108,20 @@ def simplest_components(components: Sequence[Component]) -> list[Component]:
     return simplest or list(components[:3])
 
 
-def neuron_index(neuron: int | Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def neuron_index(
+    neuron: int | str | Sequence[int], shape: Sequence[int], names: Sequence[str] | None = None
+) -> tuple[int, ...]:
     """The index of a neuron, one integer per dimension of the neurons' shape.
+
+    A recording's channel may be given by its name.
 
     Raises:
         ValueError: If it has more or fewer indices than the shape has dimensions, or one is out of
             range.
         TypeError: If an index is not an integer.
     """
+    if names is not None and neuron in names:
+        return (names.index(neuron),)
     alone = isinstance(neuron, str) or not isinstance(neuron, Sequence)
     index = (neuron,) if alone else tuple(neuron)  # type: ignore[arg-type]  # a sequence
     if len(index) != len(shape):

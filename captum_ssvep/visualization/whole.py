@@ -29,7 +29,7 @@ from .style import (
 
 def plot_whole_spectrum(
     spectrum: TaggedSpectrum,
-    neuron: int | Sequence[int],
+    neuron: int | str | Sequence[int],
     *,
     highest: float | None = None,
     n_labels: int = 8,
@@ -44,7 +44,8 @@ def plot_whole_spectrum(
     Args:
         spectrum (TaggedSpectrum): Computed with ``whole=True``; images are those of a network, or
             the trials of a recording.
-        neuron (int or sequence of int): Index of the neuron or electrode, without the batch.
+        neuron (int, str or sequence of int): Index of the neuron, without the batch, or the name
+            of a recording's channel.
         highest (float, optional): Highest frequency in Hz. Default: somewhat above the highest
             component
         n_labels (int, optional): How many components to name. Default: 8
@@ -75,7 +76,7 @@ def plot_whole_spectrum(
     """
     whole = one_spectrum(spectrum).whole
     n_labels = integer(n_labels, "n_labels", at_least=0)
-    place = neuron_index(neuron, spectrum.mean.shape[1:])
+    place = neuron_index(neuron, spectrum.mean.shape[1:], spectrum.neuron_names)
     frequencies = whole.frequencies.numpy()
     lines = {component: whole.design.bin(component) for component in spectrum.components}
     highest = (
@@ -89,7 +90,7 @@ def plot_whole_spectrum(
     row = int(np.ravel_multi_index(place, spectrum.mean.shape[1:])) if place else 0
     amplitude, snr, noise = (
         values.reshape(len(frequencies), len(spectrum), -1)[:, :, row].cpu().numpy()
-        for values in (whole.amplitude, whole.snr(), whole.noise())
+        for values in (whole.amplitude, whole.snr(2), whole.noise(2))
     )
     for ax, of_images in ((above, amplitude), (below, snr)):
         _draw(ax, frequencies, of_images, shown_bins, lines, whole.design)
@@ -111,8 +112,8 @@ def plot_whole_spectrum(
     ]
     label_lines(above, sorted(tips, key=lambda tip: -tip[2])[:n_labels])
     kind, n_rows = spectrum.example_kind, len(spectrum)
-    spread = f"mean and standard deviation of {n_rows} {kind}s" if n_rows > 1 else f"one {kind}"
-    above.set(ylabel=amplitude_label(spectrum), title=f"{neuron_name(spectrum, place)}: {spread}")
+    spread = f": mean and standard deviation of {n_rows} {kind}s" if n_rows > 1 else ""
+    above.set(ylabel=amplitude_label(spectrum), title=neuron_name(spectrum, place) + spread)
     below.set(xlabel="Frequency (Hz)", ylabel="SNR")
     for ax in (above, below):
         if axes is None:

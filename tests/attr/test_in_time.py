@@ -198,7 +198,7 @@ def test_last_states_without_time_are_left_out(kind, time_dim, n_examples):
     torch.manual_seed(0)
     layer = kind(4, 6, batch_first=time_dim == 1).double().eval()
     features = FEATURES[:n_examples]
-    with pytest.warns(UserWarning, match="1 tensors without time, such as last states"):
+    with pytest.warns(UserWarning, match="1 tensor without time, such as last states"):
         spectrum = FrequencyTaggingAttribution(layer, layer).spectrum(
             features, presentation=InSequence(time_dim, warmup=2)
         )
@@ -559,20 +559,40 @@ def test_a_tunnel_refuses_it():
         tunnel.attribute(FEATURES, presentation=InSequence())
 
 
-def test_layers_without_moments_are_refused():
-    class Last(nn.Module):
-        def forward(self, x):
-            return x[:, -1]
-
+def test_a_layer_whose_moments_do_not_fit_is_refused():
     class Odd(nn.Module):
         def forward(self, x):
-            return x[:, :7]
+            return x[:, : 7 * x.shape[1] // 320]
 
-    messages = ("1.5 moments per second along dimension 1", "to give 320 moments, or a whole")
-    for module, message in zip((Last(), Odd()), messages, strict=True):
-        tagging = FrequencyTaggingAttribution(nn.Sequential(module).eval(), "0")
-        with pytest.raises(ValueError, match=message):
-            tagging.spectrum(FEATURES, presentation=InSequence(1))
+    tagging = FrequencyTaggingAttribution(nn.Sequential(Odd()).eval(), "0")
+    with pytest.raises(ValueError, match="to give 320 moments, or a whole"):
+        tagging.spectrum(FEATURES, presentation=InSequence(1))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_examples_taken_for_moments_are_told(kind, batch_first):
+    model = nn.Sequential(kind(4, 3, batch_first=batch_first)).double().eval()
+    tagging = FrequencyTaggingAttribution(model, "0")
+    for n_examples in (1, 3):
+        with pytest.raises(ValueError, match=rf"InSequence\(time_dim={int(batch_first)}\)"):
+            tagging.spectrum(FEATURES[:n_examples], presentation=InSequence(int(not batch_first)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        right = tagging.spectrum(FEATURES, presentation=InSequence(int(batch_first)))
+    assert right.mean.shape == (3, 3)
+
+
+@pytest.mark.parametrize("delay", [0, 2, 8])
+def test_readings_with_signs_warn_of_a_delay(delay):
+    """Of eight frames, 67 ms, a product looks like a maximum."""
+    product = np.roll(DESIGN.contrasts.prod(axis=1), delay)[:, None]
+    spectrum = TaggedSpectrum.from_series(product, DESIGN)
+    for read in (spectrum.and_or_index, spectrum.corners, spectrum.contrast_response):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            read((0, 1))
+        assert [str(w.message)[:18] for w in caught] == ["Contrast responses"] * (delay > 0)
 
 
 @pytest.mark.parametrize(("decay", "is_settled"), [(0.9, True), (0.997, False)])
@@ -600,11 +620,13 @@ class Summary(nn.Module):
         return x[:, -self.width :].mean(2)
 
 
-@pytest.mark.parametrize("width", [64, 80, 160])
+@pytest.mark.parametrize("width", [10, 64, 80, 160, 320])
 def test_a_width_that_divides_the_moments_is_not_taken_for_time(width):
     """320 moments are shown."""
     model = nn.Sequential(nn.Identity(), Summary(width)).eval()
-    with pytest.raises(ValueError, match=f"{width} long for 160 moments and for 320: that is no"):
+    with pytest.raises(
+        ValueError, match=f"{width} long for 320 moments and for half of them: that is no"
+    ):
         FrequencyTaggingAttribution(model, ["0", "1"]).spectrum(
             FEATURES, presentation=InSequence(1)
         )
