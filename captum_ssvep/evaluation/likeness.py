@@ -434,8 +434,8 @@ def _warn_of_noise(snr: float) -> None:
 
 
 def _warn_of_ends(delay: float, delays: NDArray[np.float64]) -> None:
-    """Warn if the delay that fits best is one end of what was allowed."""
-    if len(delays) > 1 and delay in delays[[0, -1]]:
+    """Warn if the delay that fits best is an end of what was allowed, other than none at all."""
+    if len(delays) > 1 and delay and delay in delays[[0, -1]]:
         warn_user(
             f"The latency that fits best, {delay:g} s, is an end of `latency`: the data do not "
             "determine it, or it lies beyond. Give a range around the known one, or fix it, as "

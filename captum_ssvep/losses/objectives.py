@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from .._checks import integer, number, shown
 from ..design import Component, Design
-from ..spectrum import TaggedSpectrum, statistics
+from ..spectrum import TaggedSpectrum
+from ..spectrum.contrast import without_shared_lines
 
 # Any function of a spectrum that gives one number, to be minimized.
 Objective = Callable[[TaggedSpectrum], Tensor]
@@ -78,24 +78,24 @@ class Share:
         """How far the share is from its bounds."""
         held = self.select(spectrum.components, spectrum.design)
         power = torch.stack([spectrum.power(component).sum() for component in held]).sum()
-        variance = spectrum.known_variance
-        floors = spectrum.floor_of_neurons.expand_as(variance)
-        # Without checks, which would wait for the device.
-        share_of = inspect.unwrap(statistics.variance_share)
-        share: Tensor = share_of(power, variance.sum(), floors.square().sum().sqrt())
+        variance = spectrum.known_variance.sum()
+        # Not beyond the rounding of neurons in half precision: sums over many are more exact.
+        responds = variance > rounding_of_sums(spectrum).square().sum()
+        share = torch.where(responds, power / variance.where(responds, 1.0), 0.0)
         return (self.at_least - share).relu() + (share - self.at_most).relu()
 
     def select(self, components: Sequence[Component], design: Design) -> list[Component]:
-        """The components that belong to the parts.
+        """The components that belong to the parts, and share no line with one of lower order.
 
         Raises:
             ValueError: If there are none.
         """
+        readable = without_shared_lines(components, design)
         if isinstance(self.parts, str):
-            held = [c for c in components if c.is_harmonic == (self.parts == "harmonics")]
+            held = [c for c in readable if c.is_harmonic == (self.parts == "harmonics")]
         else:
             wanted = (self.parts,) if isinstance(self.parts, int) else self.parts
-            held = [c for c in components if c.parts == wanted]
+            held = [c for c in readable if c.parts == wanted]
         if not held:
             raise ValueError(
                 f"Expected `parts` with components among those of the loss, but got {self.parts!r}"
@@ -103,6 +103,12 @@ class Share:
                 "design for as many, and components='all' to an order of at least their number"
             )
         return held
+
+
+def rounding_of_sums(spectrum: TaggedSpectrum) -> Tensor:
+    """How exact Fourier sums of each neuron are, in units of the activation, without gradient."""
+    mean = spectrum.mean.detach().abs()
+    return 4 * torch.finfo(mean.dtype).eps * mean
 
 
 def _checked_parts(parts: int | Sequence[int] | str) -> int | tuple[int, ...] | str:

@@ -16,6 +16,7 @@ from .._checks import finite_floats, shown
 from ..design import Component, Design
 from ..design.components import component_of
 from ..spectrum import TaggedSpectrum
+from .objectives import rounding_of_sums
 
 # What a template may be given as.
 Target = Mapping[Any, float] | Sequence[float] | Tensor | TaggedSpectrum | str | Path
@@ -43,7 +44,9 @@ class Profile:
       and electrodes), from which the mean of their neighboring lines is subtracted first, if it
       has some; what is then negative counts as 0. Average epochs before, to be rid of more noise.
 
-    The tags' frequencies may differ between template and design: components are integers.
+    The tags' frequencies may differ between template and design: components are integers. A
+    two-level design has no harmonics. For one, take those of a recording that it has:
+    ``Profile({c: eeg.amplitude(c).mean().item() for c in ((1, 0), (0, 1), (1, 1))})``.
 
     Args:
         target (Mapping, sequence, path or TaggedSpectrum): The template.
@@ -82,7 +85,7 @@ class Profile:
         profile = torch.stack([spectrum.amplitude(component).mean() for component in wanted])
         target = profile.new_tensor(list(wanted.values()))
         size = torch.linalg.vector_norm(profile)
-        responds = size > spectrum.floor.mean()
+        responds = size > rounding_of_sums(spectrum).mean()
         similarity: Tensor = profile @ (target / target.norm()) / size.where(responds, 1.0)
         return 1 - similarity.where(responds, 0.0)
 

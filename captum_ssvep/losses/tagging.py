@@ -63,7 +63,8 @@ class FrequencyTaggingLoss:
         mode (str, optional): How frames are shown. ``"eval"``: in eval mode, with the running
             statistics of BatchNorm and without dropout. ``"train"``: in the mode the model is in;
             in train mode BatchNorm then takes the statistics of all rows of a pass, so that
-            frames and images meet, and running statistics stay as they are. ``"update"``: the same,
+            frames and images meet, and running statistics stay as they are; dropout differs
+            from frame to frame, and counts as a response. ``"update"``: the same,
             and running statistics take in the frames. Default: ``"eval"``
         perturbations_per_eval (int, optional): Frames per forward pass, each with all images.
             Default: None, all in one pass

@@ -94,6 +94,8 @@ def pruning_curve(
     if order == "highest":
         values = {layer: -value for layer, value in values.items()}
     shares = finite_floats(ratios, "ratios")
+    if not shares:
+        raise ValueError("Expected `ratios` to hold at least one share, but got none")
     # All of them first, so that a bad ratio does not come out after minutes.
     every = [
         masks_of(values, ratio=share, scope=scope, normalize=normalize, protect=protect)
@@ -102,7 +104,7 @@ def pruning_curve(
     found = []
     for masks in tqdm(every, desc="pruning", disable=not show_progress):
         with ExitStack() as stack:
-            stack.enter_context(undisturbed(model, warn=recalibrate_on is None))
+            stack.enter_context(undisturbed(model, warn=False))  # puts statistics back
             stack.enter_context(pruned(model, masks))
             if recalibrate_on is not None:
                 recalibrate(
@@ -112,6 +114,8 @@ def pruning_curve(
                     num_workers=num_workers,
                     show_progress=False,
                 )
+            trace = stack.enter_context(undisturbed(model))
+            stack.enter_context(trace.draws)
             found.append(_accuracy_and_loss(model, data, batch_size, num_workers))
     return PruningCurve(shares, tuple(a for a, _ in found), tuple(mean for _, mean in found))
 

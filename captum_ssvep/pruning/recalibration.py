@@ -25,7 +25,7 @@ def recalibrate(
 
     Without some filters, later layers get other activations than those that the stored statistics
     describe. Labels are not needed and no weight changes. The new statistics are the means over
-    batches, so that a smaller last batch counts as much as the others.
+    batches, weighted by their images.
 
     Args:
         model (Module): The model. Only the running statistics of its BatchNorms change; dropout
@@ -36,7 +36,8 @@ def recalibrate(
         show_progress (bool, optional): Progress bar over batches. Default: True
 
     Raises:
-        ValueError: If the model has no BatchNorm with running statistics, or the data are empty.
+        ValueError: If the model has no BatchNorm with running statistics, or the data are empty or
+            hold a batch of a single image.
         TypeError: If an argument is of the wrong type.
 
     Examples::
@@ -62,8 +63,15 @@ def recalibrate(
     with _estimating(model, norms):
         n_images = 0
         for batch in tqdm(batches, desc="recalibration", disable=not show_progress):
-            model(*batch.tensors)
+            if len(batch) == 1:
+                raise ValueError(
+                    "Expected `data` in batches of several images, which have a variance, but got "
+                    "one of a single image; choose a `batch_size` that leaves none over"
+                )
             n_images += len(batch)
+            for norm in norms:
+                norm.momentum = len(batch) / n_images
+            model(*batch.tensors)
         if not n_images:
             raise ValueError("Expected `data` to hold at least one image, but got none")
 
@@ -81,7 +89,6 @@ def _estimating(model: nn.Module, norms: list[BatchNorm]) -> Iterator[None]:
         model.eval()
         for norm in norms:
             stack.callback(setattr, norm, "momentum", norm.momentum)
-            norm.momentum = None  # the mean over all batches
             norm.reset_running_stats()
             norm.train()
         try:

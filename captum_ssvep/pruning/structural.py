@@ -21,6 +21,10 @@ class FrequencyTaggingImportance:
     What a ResNet adds to a shortcut without parameters (as those for CIFAR-10 do) cannot be
     removed; score the first convolutions of its blocks alone.
 
+    Layers that the pruner ignores keep their filters, whatever their scores: compare the number of
+    parameters before and after. Torch-Pruning rounds down to whole filters, `masks_of` to the
+    nearest number.
+
     Equal scores go in the order of layers and filters, since Torch-Pruning would remove all of
     them. Scores hold for the network that was scored: before a second step, score what is left.
 
@@ -64,6 +68,12 @@ class FrequencyTaggingImportance:
                     "Expected `scores` of convolutions, linear layers or BatchNorms, whose filters "
                     f"Torch-Pruning can remove, but {layer!r} is a {type(module).__name__}; name "
                     "the one in front of it"
+                )
+            if hasattr(module, "weight_orig"):
+                raise ValueError(
+                    f"Expected `model` without masks, but layer {layer!r} has one, as `prune` "
+                    "makes; give a model that is not pruned, or make masks final by "
+                    "`torch.nn.utils.prune.remove(module, 'weight')`"
                 )
             validate_length(layer, module, value, "scores")
             self._scores[module] = value

@@ -58,8 +58,9 @@ def lowest_filters(
         if len(filters) == len(values[layer]):
             raise ValueError(
                 f"Expected `ratio` to leave every layer a filter, but {ratio:g} with "
-                f"scope={scope!r} takes all {len(filters)} of layer {layer!r}; lower it, "
-                "name the layer in `protect`, or make layers comparable by normalize='rank'"
+                f"scope={scope!r} takes all {len(filters)} of layer {layer!r}; lower it, or name "
+                "the layer in `protect`"
+                + ("; normalize='rank' makes layers comparable" if scope == "global" else "")
             )
     return {layer: sorted(filters) for layer, filters in found.items()}
 

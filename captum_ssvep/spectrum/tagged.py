@@ -516,8 +516,9 @@ class TaggedSpectrum:
         tags = [component for component in self.components if component.order == 1]
         if not (self.design.in_time and tags):
             return
-        amplitudes = torch.stack([self.amplitude(tag) for tag in tags])
-        followed = torch.stack([self.coefficient(tag) for tag in tags])
+        # In double precision, in which squares of small numbers are not 0.
+        amplitudes = torch.stack([self.amplitude(tag) for tag in tags]).double()
+        followed = torch.stack([self.coefficient(tag) for tag in tags]).double()
         total = amplitudes.square().sum()
         if followed.square().sum() < (1 - MOST_LAG) * total:
             warn_user(

@@ -85,7 +85,9 @@ def _draws(curves: Any) -> list[PruningCurve]:
     draws = list(curves) if isinstance(curves, (list, tuple)) else [curves]
     for draw in draws:
         instance(draw, PruningCurve, "curves", "what `pruning_curve` returns, or a list of these")
-    if len({draw.ratios for draw in draws}) != 1:
+    if not draws:
+        raise ValueError("Expected `curves` with at least one for each name, but got an empty list")
+    if len({draw.ratios for draw in draws}) > 1:
         raise ValueError(
             "Expected `curves` of one name to have the same ratios, but got "
             f"{shown([draw.ratios for draw in draws])}"

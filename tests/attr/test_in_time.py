@@ -617,7 +617,7 @@ class Summary(nn.Module):
         self.width = width
 
     def forward(self, x):
-        return x[:, -self.width :].mean(2)
+        return x.mean((1, 2))[:, None].expand(-1, self.width)
 
 
 @pytest.mark.parametrize("width", [10, 64, 80, 160, 320])

@@ -57,7 +57,7 @@ def test_a_recording_is_drawn_in_its_unit_with_the_names_of_its_channels():
     _, (above, _) = plot_whole_spectrum(spectrum, 1)
     assert above.get_ylabel() == "Amplitude (V)"
     assert above.get_title() == "Pz: mean and standard deviation of 12 trials"
-    assert plot_whole_spectrum(spectrum[:1], 1)[1][0].get_title() == "Pz: one trial"
+    assert plot_whole_spectrum(spectrum[:1], 1)[1][0].get_title() == "Pz"
     _, ax = plot_spectrum(spectrum, 0, example=2)
     assert (ax.get_ylabel(), ax.get_title()) == ("Amplitude (V)", "Oz, trial 2")
     assert plot_spectrum(spectrum, 0, 2, "coefficient")[1].get_ylabel() == "Coefficient (V)"
