@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .._checks import choice, count, instance, integer, network, shown
+from .._checks import choice, count, instance, integer, network, shown, warn_user
 from .._typing import Baselines, FeatureMask, Inputs, Layer
 from ..design import ComponentSelection, Design
 from ..model.arguments import format_forward_args, repeat_forward_args
@@ -44,6 +44,10 @@ class FrequencyTaggingLoss:
     Where the loss is strong, keep BatchNorm in eval mode for the task as well: a network that
     trains on batch statistics may become another one than the one that is tagged
     (`benchmarks/loss.py`).
+
+    A network that calls `torch.utils.checkpoint` itself runs parts of itself again in the backward
+    pass, when modes and buffers are those of training again. Take `checkpoint` of this class
+    instead.
 
     Args:
         model (Module): The network in training. Its parameters get gradients; train flags, buffers,
@@ -145,7 +149,14 @@ class FrequencyTaggingLoss:
                 for objective, of_layer in zip(self.objectives, spectra, strict=True)
                 for spectrum in of_layer
             ]
-        return torch.stack(values).mean()
+        loss = torch.stack(values).mean()
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            warn_user(
+                "The loss has no gradient, since nothing up to its layers takes one: parameters "
+                "are frozen, or the layers lie within a reentrant `torch.utils.checkpoint`; "
+                "unfreeze them, or pass use_reentrant=False there"
+            )
+        return loss
 
     def spectra(
         self,

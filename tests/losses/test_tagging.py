@@ -481,3 +481,34 @@ def test_what_cannot_be_is_refused_in_a_sentence(case):
     call, words = REFUSED[case]
     with pytest.raises((ValueError, TypeError), match=words):
         call(network())
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Share((0, 1), at_most=0.0), Profile({"f1": 1.0, "f2": 1.0, "f1 + f2": 0.5})],
+    ids=["share", "profile"],
+)
+def test_in_bfloat16_the_gradient_is_that_of_single_precision(objective):
+    torch.manual_seed(0)
+    images = torch.randn(8, 3, 16, 16)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
+    loss = FrequencyTaggingLoss(model, "3", design=ChebyshevGrid(nodes=3), objective=objective)
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = loss(images)
+        value.backward()
+        gradients.append(model[0].weight.grad.clone())
+    single, half = gradients
+    assert single.norm() > 0
+    assert (single - half).norm() < 0.2 * single.norm()
+
+
+def test_a_loss_without_gradient_is_told():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False)
+    loss = FrequencyTaggingLoss(
+        model, "1", design=TwoLevelDesign(2), objective=Share((0, 1), at_most=0.0)
+    )
+    with pytest.warns(UserWarning, match="The loss has no gradient"):
+        loss(torch.rand(2, 3, 8, 8))

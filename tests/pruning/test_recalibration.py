@@ -39,9 +39,10 @@ def test_only_statistics_change_and_flags_are_restored(small_network):
 
 def test_after_an_error_the_statistics_are_the_old_ones(small_network):
     before = copy.deepcopy(small_network.state_dict())
-    data = [IMAGES[0], IMAGES[0, :1]]  # of which the second has too few channels
+    few_channels = IMAGES[0, :1]
+    data = [IMAGES[0], IMAGES[1], few_channels, few_channels]
     with pytest.raises(RuntimeError):
-        recalibrate(small_network, data, batch_size=1, show_progress=False)
+        recalibrate(small_network, data, batch_size=2, show_progress=False)
     after = small_network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert not small_network[1].training
@@ -51,6 +52,16 @@ def test_a_network_without_statistics_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))
     with pytest.raises(ValueError, match="running statistics"):
         recalibrate(model, TensorDataset(IMAGES), show_progress=False)
+
+
+def test_batches_count_by_their_images(small_network):
+    """Three images, then two."""
+    recalibrate(small_network, TensorDataset(IMAGES[:5]), batch_size=3, show_progress=False)
+    with torch.no_grad():
+        expected = small_network[0](IMAGES[:5]).mean((0, 2, 3))
+    torch.testing.assert_close(small_network[1].running_mean, expected)
+    with pytest.raises(ValueError, match="one of a single image"):
+        recalibrate(small_network, TensorDataset(IMAGES[:5]), batch_size=4, show_progress=False)
 
 
 def test_no_images_are_refused(small_network):

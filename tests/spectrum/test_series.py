@@ -119,6 +119,7 @@ def statistics_of(spectrum):
     return {key: value.double() for key, value in read.items()}
 
 
+@pytest.mark.filterwarnings("ignore:Contrast responses")  # noise has any phase
 @pytest.mark.parametrize("scale", SCALES)
 def test_statistics_of_a_series_do_not_depend_on_its_scale(scale):
     plain = torch.from_numpy(SERIES).float()

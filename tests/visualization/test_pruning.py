@@ -45,7 +45,7 @@ def test_the_loss():
     ("curves", "error", "message"),
     [
         ({}, ValueError, "at least one curve"),
-        ({"a": []}, ValueError, "same ratios"),
+        ({"a": []}, ValueError, "an empty list"),
         ({"a": [ONE, PruningCurve((0.1,), (0.9,), (0.3,))]}, ValueError, "same ratios"),
         ({"a": 0.9}, TypeError, "what `pruning_curve` returns"),
         (ONE, TypeError, "a mapping from names to curves"),
