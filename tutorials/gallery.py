@@ -23,6 +23,8 @@ PICTURES = {
     "memory": ("05_transformers_and_sequences", 7),
     "in_time": ("08_networks_in_time", 4),
     "eeg": ("08_networks_in_time", 10),
+    "pruning": ("09_prune_and_train", 0),
+    "holistic": ("09_prune_and_train", 1),
     "agreement": ("06_filter_importance", 5),
     "gaps": ("07_and_or_or", 3),
     "shapley": ("07_and_or_or", 7),
