@@ -1,5 +1,6 @@
 """What does it look like? Every function returns its figure and axes and does not show them."""
 
+from .circuits import plot_circuit
 from .interactions import plot_and_or, plot_corners, plot_interaction_matrix, plot_interactions
 from .maps import plot_maps, to_map, to_pixels
 from .scores import plot_components, plot_filters, plot_important, plot_top_images
@@ -9,6 +10,7 @@ from .whole import plot_whole_spectrum
 
 __all__ = [
     "plot_and_or",
+    "plot_circuit",
     "plot_components",
     "plot_contrast_response",
     "plot_contrasts",

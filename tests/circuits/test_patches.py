@@ -1,11 +1,11 @@
 """Crops that drive channels, against a search through all of them."""
 
-import tracemalloc
+import gc
 
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from captum_ssvep.circuits import Patch, concept_patches, crops
 from captum_ssvep.circuits.patches import sliding_boxes, strongest_patches
@@ -124,26 +124,28 @@ def test_images_behind_a_loader_keep_their_indices(images):
     assert [(p.image, p.box) for p in patches] == [(order[p.image], p.box) for p in expected]
 
 
+class Counting(Dataset):
+    """Images that note how many numbers all tensors hold, each time one of them is read."""
+
+    def __init__(self, n_images):
+        self.n_images = n_images
+        self.held = []
+
+    def __len__(self):
+        return self.n_images
+
+    def __getitem__(self, place):
+        if place % 8 == 7:
+            alive = [found for found in gc.get_objects() if type(found) is torch.Tensor]
+            self.held.append(sum(tensor.numel() for tensor in alive))
+        return torch.full((3, 16, 16), 1 / (1 + place))
+
+
 def test_memory_does_not_grow_with_the_images():
-    class Many(torch.utils.data.Dataset):
-        def __init__(self, n_images):
-            self.n_images = n_images
-
-        def __len__(self):
-            return self.n_images
-
-        def __getitem__(self, place):
-            return torch.full((3, 16, 16), 1 / (1 + place))
-
-    def peak(n_images):
-        tracemalloc.start()
-        concept_patches(NET, "3", None, Many(n_images), k=4, batch_size=4, show_progress=False)
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return most
-
-    peak(8)
-    assert peak(64) < 1.3 * peak(8) + 200_000
+    data = Counting(48)
+    concept_patches(NET, "3", None, data, k=4, scales=[1, 0.5], batch_size=4, show_progress=False)
+    assert len(data.held) == 6
+    assert data.held[-1] < data.held[1] + 3 * 16 * 16  # not one image more
 
 
 def test_the_model_is_left_as_it_was(images):
