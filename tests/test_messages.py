@@ -181,6 +181,7 @@ VALUES = {
     "baselines": 0.0,
     "batch_size": 2,
     "center": (3.0, 3.0),
+    "channel": 1,
     "channel_dim": 1,
     "coefficients": NOISE,
     "columns": 2,
