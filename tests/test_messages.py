@@ -18,7 +18,7 @@ import mne
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerActivation
+from captum.attr import LayerActivation, LayerGradientXActivation
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -43,6 +43,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.circuits import core_neurons
 from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
@@ -64,7 +65,7 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
+    "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
     "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
@@ -72,7 +73,10 @@ INTERNAL = {
     "NeuronScores.from_arrays", "TaggedSpectrum.from_sums", "statistics.StatisticInfo.finish",
 }  # fmt: skip
 # Handed on as they are, to the user's own model.
-HANDED_ON = {"target", "additional_forward_args", "layers_of(inputs)"}
+HANDED_ON = {
+    "FrequencyTaggingAttribution.attribute(target)", "FrequencyTaggingAttribution.spectrum(target)",
+    "additional_forward_args", "layers_of(inputs)",
+}  # fmt: skip
 # Words that a message may use for an argument instead of its name.
 OTHER_WORDS = {
     "data": "input",
@@ -121,9 +125,15 @@ def damage():
     return ablation_damage(NET, TensorDataset(IMAGES, LABELS), ["0", "1"], show_progress=False)
 
 
+@cache
+def core():
+    return core_neurons(NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False)
+
+
 # The object whose methods are called.
 INSTANCES = {
     "ChebyshevGrid": ChebyshevGrid,
+    "CoreNeurons": core,
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTunnel": lambda: TUNNEL,
@@ -248,6 +258,7 @@ VALUES = {
     "statistic": "amplitude",
     "statistics": "amplitude",
     "std": (0.25, 0.25, 0.25),
+    "target": 0,
     "types": (nn.Conv2d, nn.Linear),
     "values": NOISE,
     "variance": AMPLITUDES,
@@ -282,6 +293,9 @@ SPECIAL = {
         IMAGES, pooling="channel", noise_std=0.1, n_neighbors=10
     ),
     "statistics.decibels(ratio)": AMPLITUDES,
+    "core_neurons(baseline)": "mean",
+    "core_neurons(layer)": "1",
+    "core_neurons(method)": LayerGradientXActivation,
     "top_neurons(k)": 2,
 }
 
