@@ -4,7 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import attr, demo, design, evaluation, model, scores, spectrum, stimulus, visualization
+    from . import (
+        attr,
+        circuits,
+        demo,
+        design,
+        evaluation,
+        model,
+        scores,
+        spectrum,
+        stimulus,
+        visualization,
+    )
     from .attr import *
     from .design import *
     from .evaluation import *
@@ -18,8 +29,8 @@ __version__ = "0.1.0"
 
 # In the order in which they import each other.
 _ROOMS = (
-    "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "visualization",
-    "demo",
+    "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "circuits",
+    "visualization", "demo",
 )  # fmt: skip
 
 # The rooms, and the names in them that most people need.
@@ -27,7 +38,7 @@ __all__ = [
     "ChebyshevGrid", "Component", "Design", "FrequencyTaggingAttribution", "FrequencyTunnel",
     "InSequence", "NeuronScores", "StepByStep", "TaggedSpectrum", "TaggingDesign",
     "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
-    "channel_groups", "choose_design", "demo", "design", "disc", "evaluation", "halves",
+    "channel_groups", "choose_design", "circuits", "demo", "design", "disc", "evaluation", "halves",
     "interaction_damage", "keep_only", "layer_mean", "layers_of", "margin_of", "model",
     "rank_agreement", "ring", "score_neurons", "scores", "sectors", "spectrum", "stimulus",
     "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons", "visualization",

@@ -18,7 +18,7 @@ import mne
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerActivation
+from captum.attr import LayerActivation, LayerGradientXActivation
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -43,6 +43,15 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.circuits import (
+    Circuit,
+    Edge,
+    EmbeddingLabeler,
+    Node,
+    Patch,
+    core_neurons,
+    what_if,
+)
 from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
@@ -64,15 +73,20 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
+    "Circuit", "CoreNeurons", "Edge", "Explanation", "FilterDamage", "HarmonicSum", "Labeler",
+    "NeuronScores", "Node", "Patch", "RankAgreement", "TaggedSpectrum", "WhatIf",
     "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
-    "NeuronScores.from_arrays", "TaggedSpectrum.from_sums", "statistics.StatisticInfo.finish",
+    "NeuronScores.from_arrays", "Node.activity", "TaggedSpectrum.from_sums",
+    "statistics.StatisticInfo.finish",
 }  # fmt: skip
 # Handed on as they are, to the user's own model.
-HANDED_ON = {"target", "additional_forward_args", "layers_of(inputs)"}
+HANDED_ON = {
+    "FrequencyTaggingAttribution.attribute(target)", "FrequencyTaggingAttribution.spectrum(target)",
+    "additional_forward_args", "layers_of(inputs)",
+}  # fmt: skip
 # Words that a message may use for an argument instead of its name.
 OTHER_WORDS = {
     "data": "input",
@@ -121,9 +135,29 @@ def damage():
     return ablation_damage(NET, TensorDataset(IMAGES, LABELS), ["0", "1"], show_progress=False)
 
 
+@cache
+def core():
+    return core_neurons(NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False)
+
+
+PATCHES = tuple(Patch(place, (0, 0, 4, 4), 1.0) for place in range(2))
+NODES = (
+    Node("0", (0, 2), (0.0, 0.0), (1.0, 1.0), PATCHES),
+    Node("0", (1,), (0.0,), (1.0,), PATCHES),
+)
+CIRCUIT = Circuit(0, ("0",), NODES, (Edge("0:1", "class 0", 1.0),))
+LABELER = EmbeddingLabeler(["red", "green"], torch.eye(2, 3), lambda crops: crops.mean((2, 3)))
+
+
 # The object whose methods are called.
 INSTANCES = {
+    "Circuit": lambda: CIRCUIT,
+    "EmbeddingLabeler": lambda: LABELER,
+    "WhatIf": lambda: what_if(
+        NET, CIRCUIT, "0:1", TensorDataset(IMAGES, LABELS), show_progress=False
+    ),
     "ChebyshevGrid": ChebyshevGrid,
+    "CoreNeurons": core,
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTunnel": lambda: TUNNEL,
@@ -154,7 +188,8 @@ def read_back(load):
     """Load a file that is written first; values that are no path are passed on."""
 
     def call(path):
-        (spectrum() if load.__self__.__name__ == "TaggedSpectrum" else scores()).save("saved.npz")
+        results = {"Circuit": lambda: CIRCUIT, "TaggedSpectrum": spectrum, "NeuronScores": scores}
+        results[load.__self__.__name__]().save("saved.npz")
         return load(path)
 
     return call
@@ -169,6 +204,7 @@ THEN = {
     "FrequencyTaggingAttribution": tag,
     "TaggedSpectrum.load": read_back(captum_ssvep.TaggedSpectrum.load),
     "NeuronScores.load": read_back(captum_ssvep.NeuronScores.load),
+    "Circuit.load": read_back(Circuit.load),
 }
 
 # A value for each parameter; those that are missing have a default that serves.
@@ -181,6 +217,10 @@ VALUES = {
     "baselines": 0.0,
     "batch_size": 2,
     "center": (3.0, 3.0),
+    "channels": [0, 1],
+    "circuit": CIRCUIT,
+    "crops": [IMAGES, IMAGES],
+    "channel": 1,
     "channel_dim": 1,
     "coefficients": NOISE,
     "columns": 2,
@@ -203,7 +243,6 @@ VALUES = {
     "interactions": torch.tensor([0.5]),
     "k": 2,
     "label": 0,
-    "labels": LABELS,
     "layer": "0",
     "layers": ["0"],
     "layout": "channels_first",
@@ -231,6 +270,14 @@ VALUES = {
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
+    "embed": lambda: LABELER.embed,
+    "embeddings": torch.eye(2, 3),
+    "labeler": lambda: LABELER,
+    "labels": LABELS,
+    "name": "0:1",
+    "patches": PATCHES,
+    "similarities": torch.rand(2, 3, 4),
+    "texts": ["red", "green"],
     "recording": EVOKED,
     "reduction": "mean",
     "result": torch.rand(2, 4, 6, 6),
@@ -247,6 +294,7 @@ VALUES = {
     "statistic": "amplitude",
     "statistics": "amplitude",
     "std": (0.25, 0.25, 0.25),
+    "target": 0,
     "types": (nn.Conv2d, nn.Linear),
     "values": NOISE,
     "variance": AMPLITUDES,
@@ -281,7 +329,14 @@ SPECIAL = {
         IMAGES, pooling="channel", noise_std=0.1, n_neighbors=10
     ),
     "statistics.decibels(ratio)": AMPLITUDES,
+    "Circuit.from_dict(values)": CIRCUIT.to_dict(),
+    "Circuit.labeled(labels)": {"0:1": "stripes"},
+    "concept_patches(k)": 2,
+    "core_neurons(baseline)": "mean",
+    "core_neurons(layer)": "1",
+    "core_neurons(method)": LayerGradientXActivation,
     "top_neurons(k)": 2,
+    "what_if(nodes)": "0:1",
 }
 
 

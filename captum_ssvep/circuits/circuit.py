@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .._checks import count, file_path, instance, shown
+from .._checks import choice, count, file_path, instance, shown
 from .patches import Patch
 from .targets import Channel, ParsedTarget, as_targets
 
@@ -139,10 +139,7 @@ class Circuit:
         Raises:
             ValueError: If the circuit has no such layer.
         """
-        if layer not in self.layers:
-            raise ValueError(
-                f"Expected `layer` to be one of {', '.join(self.layers)}, but got {shown(layer)}"
-            )
+        choice(layer, "layer", self.layers)
         return [node for node in self.nodes if node.layer == layer]
 
     def node(self, name: str) -> Node:
@@ -151,11 +148,13 @@ class Circuit:
         Raises:
             ValueError: If there is none.
         """
-        found = [node for node in self.nodes if node.name == name]
-        if not found:
-            names = ", ".join(node.name for node in self.nodes)
-            raise ValueError(f"Expected `name` to be one of {names}, but got {shown(name)}")
-        return found[0]
+        nodes = {node.name: node for node in self.nodes}
+        if not isinstance(name, str) or name not in nodes:
+            raise ValueError(
+                f"Expected the name of a node of the circuit, one of {', '.join(nodes)}, but got "
+                f"{shown(name)}"
+            )
+        return nodes[name]
 
     def incoming(self, name: str) -> dict[str, float]:
         """The weights of the edges into a node or the target, by the name of their source.
@@ -163,7 +162,7 @@ class Circuit:
         Raises:
             ValueError: If there is no such node.
         """
-        if name != self.target_name:
+        if not isinstance(name, str) or name != self.target_name:
             self.node(name)
         return {edge.source: edge.weight for edge in self.edges if edge.target == name}
 
@@ -178,9 +177,13 @@ class Circuit:
             TypeError: If the labels are not a mapping to texts.
         """
         instance(labels, Mapping, "labels", "a mapping from the names of nodes to texts")
+        names = [node.name for node in self.nodes]
         for name, label in labels.items():
-            self.node(name)
-            instance(label, str, "labels", "a mapping to texts")
+            instance(label, str, "labels", "a mapping from the names of nodes to texts")
+            if name not in names:
+                raise ValueError(
+                    f"Expected `labels` of the nodes {', '.join(names)}, but got {shown(name)}"
+                )
         nodes = (replace(node, label=labels.get(node.name, node.label)) for node in self.nodes)
         return replace(self, nodes=tuple(nodes))
 

@@ -141,7 +141,7 @@ def strongest_patches(
     k, per_image = integer(k, "k"), integer(per_image, "per_image")
     shares, layers = _valid_scales(scales), list(readouts)
     kept = [_Kept(layer, readouts[layer], k, per_image) for layer in layers]
-    shard = Shard(_in_order(data), 0, 1)
+    shard = Shard(in_order(data), 0, 1)
     with (
         LayerRecorder(model, layers, channel_dim=channel_dim) as recorder,
         tqdm(total=shard.n_items, desc="patches", unit="image", disable=not show_progress) as bar,
@@ -393,7 +393,7 @@ def _valid_scales(scales: Any) -> tuple[float, ...]:
     return found
 
 
-def _in_order(data: Data) -> Data:
+def in_order(data: Data) -> Data:
     """The data, if an image can be found again by its index.
 
     Raises:

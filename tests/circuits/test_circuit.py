@@ -84,7 +84,7 @@ def test_labels_go_on_nodes(circuit):
     labeled = circuit.labeled({"a:0,4": "stripes"})
     assert [node.label for node in labeled.nodes] == ["stripes", "edges", ""]
     assert [node.label for node in circuit.nodes] == ["", "edges", ""]
-    with pytest.raises(ValueError, match="`name` to be one of a:0,4, a:1, b:2,3"):
+    with pytest.raises(ValueError, match="`labels` of the nodes a:0,4, a:1, b:2,3, but got 'a:9'"):
         circuit.labeled({"a:9": "stripes"})
 
 
