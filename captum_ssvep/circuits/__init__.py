@@ -1,7 +1,10 @@
 """Which neurons work together?"""
 
+from .build import build_circuit
 from .circuit import Circuit, Edge, Node
+from .clusters import Clusters, cluster
 from .explain import Explanation, WhatIf, explain, what_if
+from .groups import NeuronGroups, neuron_groups, patch_groups
 from .labels import EmbeddingLabeler, Labeler, label_nodes, soft_wpmi
 from .patches import Patch, concept_patches, crops
 from .relevance import CoreNeurons, core_neurons
@@ -10,20 +13,26 @@ from .targets import Channel, Target
 __all__ = [
     "Channel",
     "Circuit",
+    "Clusters",
     "CoreNeurons",
     "Edge",
     "EmbeddingLabeler",
     "Explanation",
     "Labeler",
+    "NeuronGroups",
     "Node",
     "Patch",
     "Target",
     "WhatIf",
+    "build_circuit",
+    "cluster",
     "concept_patches",
     "core_neurons",
     "crops",
     "explain",
     "label_nodes",
+    "neuron_groups",
+    "patch_groups",
     "soft_wpmi",
     "what_if",
 ]

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from .._checks import finite_floats, instance, integer, network, position, shown, tensor
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
-from ..scores.batches import Data, described, device_of
+from ..scores.batches import Data, batches_of, described, device_of
 from ..scores.data import Shard
 from ..scores.order import batches_of_indices
 
@@ -409,11 +409,25 @@ def in_order(data: Data) -> Data:
     return data
 
 
+def validate_for_patches(data: Data, scales: Any, loader: DataLoader[Any]) -> None:
+    """Refuse data and scales before anything else takes time.
+
+    Raises:
+        ValueError: If the data shuffle or hold no images, or a scale does not fit.
+    """
+    _valid_scales(scales)
+    in_order(data)
+    first = next(batches_of(loader, None), None)
+    if first is not None:
+        _images(first.inputs)
+
+
 def _images(inputs: Any) -> Tensor:
     """The images of a batch."""
     if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not inputs.is_floating_point():
         raise ValueError(
             "Expected `data` of images, whose batches are floating tensors of shape (N, channels, "
-            f"height, width), but got {described(inputs)}; patches are crops of images"
+            f"height, width), but got {described(inputs)}; patches are crops of images, and "
+            "`build_circuit` takes n_patches=0 for other data"
         )
     return inputs
