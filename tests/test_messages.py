@@ -65,8 +65,8 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronScores", "RankAgreement", "TaggedSpectrum",
-    "significance.LineTest", "statistics.StatisticInfo",
+    "Clusters", "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronGroups",
+    "NeuronScores", "RankAgreement", "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -227,6 +227,7 @@ VALUES = {
     "model": NET,
     "multiples": (1, 1),
     "n": 4,
+    "n_groups": 1,
     "n_images": 4,
     "n_parts": 2,
     "neighbors": NOISE,
@@ -239,6 +240,7 @@ VALUES = {
     "path": "saved.npz",
     "picks": "eeg",
     "power": AMPLITUDES,
+    "profiles": NOISE,
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
@@ -295,6 +297,10 @@ SPECIAL = {
     "statistics.decibels(ratio)": AMPLITUDES,
     "core_neurons(baseline)": "mean",
     "core_neurons(layer)": "1",
+    "neuron_groups(channels)": [0, 1, 2],
+    "neuron_groups(features)": "relevance",
+    "neuron_groups(layer)": "1",
+    "patch_groups(layer)": "1",
     "core_neurons(method)": LayerGradientXActivation,
     "top_neurons(k)": 2,
 }
