@@ -66,7 +66,8 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
     "Clusters", "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronGroups",
-    "NeuronScores", "RankAgreement", "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
+    "NeuronScores", "RankAgreement", "TaggedSpectrum", "significance.LineTest",
+    "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
