@@ -73,9 +73,9 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "Circuit", "CoreNeurons", "Edge", "Explanation", "FilterDamage", "HarmonicSum", "Labeler",
-    "NeuronScores", "Node", "Patch", "RankAgreement", "TaggedSpectrum", "WhatIf",
-    "significance.LineTest", "statistics.StatisticInfo",
+    "Circuit", "Clusters", "CoreNeurons", "Edge", "Explanation", "FilterDamage", "HarmonicSum",
+    "Labeler", "NeuronGroups", "NeuronScores", "Node", "Patch", "RankAgreement", "TaggedSpectrum",
+    "WhatIf", "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -255,6 +255,7 @@ VALUES = {
     "model": NET,
     "multiples": (1, 1),
     "n": 4,
+    "n_groups": 1,
     "n_images": 4,
     "n_parts": 2,
     "neighbors": NOISE,
@@ -267,6 +268,7 @@ VALUES = {
     "path": "saved.npz",
     "picks": "eeg",
     "power": AMPLITUDES,
+    "profiles": NOISE,
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
@@ -331,9 +333,15 @@ SPECIAL = {
     "statistics.decibels(ratio)": AMPLITUDES,
     "Circuit.from_dict(values)": CIRCUIT.to_dict(),
     "Circuit.labeled(labels)": {"0:1": "stripes"},
+    "build_circuit(baseline)": "mean",
+    "build_circuit(method)": LayerGradientXActivation,
     "concept_patches(k)": 2,
     "core_neurons(baseline)": "mean",
     "core_neurons(layer)": "1",
+    "neuron_groups(channels)": [0, 1, 2],
+    "neuron_groups(features)": "relevance",
+    "neuron_groups(layer)": "1",
+    "patch_groups(layer)": "1",
     "core_neurons(method)": LayerGradientXActivation,
     "top_neurons(k)": 2,
     "what_if(nodes)": "0:1",
@@ -529,7 +537,7 @@ def fault(name, argument, value):
     finally:
         plt.close("all")
     right = right_result(name)
-    several = isinstance(result, list) and argument == "layer"  # one result for each layer
+    several = isinstance(result, list) and argument in ("layer", "target")  # one for each
     if right is not None and not several and not isinstance(result, type(right)):
         return f"gives {type(result).__name__} instead of {type(right).__name__}"
     if all_finite(right) and not all_finite(result):
