@@ -43,7 +43,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
-from captum_ssvep.circuits import core_neurons
+from captum_ssvep.circuits import core_neurons, neuron_interactions
 from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
@@ -66,6 +66,7 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
     "Clusters", "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronGroups",
+    "NeuronInteractions",
     "NeuronScores", "RankAgreement", "TaggedSpectrum", "significance.LineTest",
     "statistics.StatisticInfo",
 }  # fmt: skip
@@ -138,6 +139,9 @@ INSTANCES = {
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTunnel": lambda: TUNNEL,
+    "NeuronInteractions": lambda: neuron_interactions(
+        NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False
+    ),
     "NeuronScores": scores,
     "TaggedSpectrum": spectrum,
     "TaggedSpectrum.shapley_interactions": corners,
@@ -299,6 +303,10 @@ SPECIAL = {
     "core_neurons(baseline)": "mean",
     "core_neurons(layer)": "1",
     "neuron_groups(channels)": [0, 1, 2],
+    "neuron_interactions(baseline)": "mean",
+    "neuron_interactions(channels)": [0, 1],
+    "neuron_interactions(layer)": "1",
+    "neuron_interactions(method)": "gradient",
     "neuron_groups(features)": "relevance",
     "neuron_groups(layer)": "1",
     "patch_groups(layer)": "1",

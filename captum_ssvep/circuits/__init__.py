@@ -2,6 +2,7 @@
 
 from .clusters import Clusters, cluster
 from .groups import NeuronGroups, neuron_groups, patch_groups
+from .interactions import NeuronInteractions, neuron_interactions
 from .relevance import CoreNeurons, core_neurons
 from .targets import Channel, Target
 
@@ -10,9 +11,11 @@ __all__ = [
     "Clusters",
     "CoreNeurons",
     "NeuronGroups",
+    "NeuronInteractions",
     "Target",
     "cluster",
     "core_neurons",
     "neuron_groups",
+    "neuron_interactions",
     "patch_groups",
 ]
