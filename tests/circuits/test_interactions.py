@@ -93,14 +93,14 @@ def test_few_channels_are_ablated_and_many_read_from_gradients():
     model = nn.Sequential(nn.Linear(5, 20), nn.ReLU(), nn.Linear(20, 20), nn.ReLU()).double()
 
     def target(output):
-        return output.square().sum(1)
+        return output.pow(4).sum(1)
 
     every, gradient = (find(model.eval(), target, "1", method=m) for m in (None, "gradient"))
     torch.testing.assert_close(every.signed, gradient.signed)
     few = range(16)
     some, exact = (find(model, target, "1", channels=few, method=m) for m in (None, "ablation"))
     torch.testing.assert_close(some.signed, exact.signed)
-    assert (some.signed - gradient.signed[:, :16, :16]).abs().max() > 1e-4
+    assert (some.signed - gradient.signed[:, :16, :16]).abs().max() > 0.01 * exact.signed.max()
 
 
 def test_a_dead_channel_interacts_with_none_and_loaders_change_nothing(model):
