@@ -43,7 +43,7 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
-from captum_ssvep.circuits import core_neurons, neuron_interactions
+from captum_ssvep.circuits import core_neurons, fidelity, neuron_interactions
 from captum_ssvep.scores.significance import line_f_test
 
 matplotlib.use("Agg")
@@ -56,6 +56,7 @@ NET = nn.Sequential(
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 3, 8, 8, generator=GENERATOR)
 LABELS = torch.tensor([0, 1])
+CALLED = NET(IMAGES[:1]).argmax().item()
 AMPLITUDES = torch.rand(5, generator=GENERATOR)
 NOISE = torch.rand(4, 5, generator=GENERATOR)
 TAGGING = FrequencyTaggingAttribution(NET, "0")
@@ -65,7 +66,8 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "Clusters", "CoreNeurons", "FilterDamage", "HarmonicSum", "NeuronGroups",
+    "CircuitFidelity", "Clusters", "CoreNeurons", "FidelityRow", "FilterDamage", "HarmonicSum",
+    "Measured", "NeuronGroups",
     "NeuronInteractions",
     "NeuronScores", "RankAgreement", "TaggedSpectrum", "significance.LineTest",
     "statistics.StatisticInfo",
@@ -134,6 +136,9 @@ def core():
 
 # The object whose methods are called.
 INSTANCES = {
+    "CircuitFidelity": lambda: fidelity(
+        NET, {"1": [0]}, TensorDataset(IMAGES), CALLED, n_random=2, show_progress=False
+    ),
     "ChebyshevGrid": ChebyshevGrid,
     "CoreNeurons": core,
     "FilterDamage": damage,
@@ -302,6 +307,12 @@ SPECIAL = {
     "statistics.decibels(ratio)": AMPLITUDES,
     "core_neurons(baseline)": "mean",
     "core_neurons(layer)": "1",
+    "fidelity(baseline)": "mean",
+    "fidelity(circuit)": {"1": [0, 1]},
+    "fidelity(n_random)": 2,
+    "fidelity(target)": CALLED,
+    "CircuitFidelity.at(layers)": "1",
+    "CircuitFidelity.at(mode)": "mask",
     "neuron_groups(channels)": [0, 1, 2],
     "neuron_interactions(baseline)": "mean",
     "neuron_interactions(channels)": [0, 1],

@@ -1,6 +1,7 @@
 """Which neurons work together?"""
 
 from .clusters import Clusters, cluster
+from .faithfulness import CircuitFidelity, FidelityRow, Measured, fidelity
 from .groups import NeuronGroups, neuron_groups, patch_groups
 from .interactions import NeuronInteractions, neuron_interactions
 from .relevance import CoreNeurons, core_neurons
@@ -8,13 +9,17 @@ from .targets import Channel, Target
 
 __all__ = [
     "Channel",
+    "CircuitFidelity",
     "Clusters",
     "CoreNeurons",
+    "FidelityRow",
+    "Measured",
     "NeuronGroups",
     "NeuronInteractions",
     "Target",
     "cluster",
     "core_neurons",
+    "fidelity",
     "neuron_groups",
     "neuron_interactions",
     "patch_groups",

@@ -180,7 +180,8 @@ def fidelity(
         >>> for layer in (model[0], model[2]):
         ...     _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)
         >>> data = TensorDataset(torch.eye(3))
-        >>> found = fidelity(model, {"1": [0, 1]}, data, 0, n_random=5, show_progress=False)
+        >>> circuit = {"1": [0, 1]}
+        >>> found = fidelity(model, circuit, data, 1, baseline="zero", show_progress=False)
         >>> found.at("1", "keep").raw.value, found.at("1", "mask").raw.value
         (1.0, 0.0)
     """
@@ -193,7 +194,7 @@ def fidelity(
     loader = as_loader(data, batch_size, num_workers)
     with prepared(model, [*kept], loader, baseline, channel_dim) as known:
         _validate_channels(kept, known)
-        tried = [kept, {layer: [] for layer in kept}]
+        tried: list[Channels] = [kept, {layer: [] for layer in kept}]
         tried += [_random_like(kept, known, generator) for _ in range(n_random)]
         counts = _counts(model, target, tried, loader, known, show_progress)
     return _result(target, baseline, [*kept], counts)
