@@ -50,6 +50,8 @@ from captum_ssvep.circuits import (
     Node,
     Patch,
     core_neurons,
+    fidelity,
+    neuron_interactions,
     what_if,
 )
 from captum_ssvep.scores.significance import line_f_test
@@ -64,6 +66,7 @@ NET = nn.Sequential(
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 3, 8, 8, generator=GENERATOR)
 LABELS = torch.tensor([0, 1])
+CALLED = NET(IMAGES[:1]).argmax().item()
 AMPLITUDES = torch.rand(5, generator=GENERATOR)
 NOISE = torch.rand(4, 5, generator=GENERATOR)
 TAGGING = FrequencyTaggingAttribution(NET, "0")
@@ -73,9 +76,10 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "Circuit", "Clusters", "CoreNeurons", "Edge", "Explanation", "FilterDamage", "HarmonicSum",
-    "Labeler", "NeuronGroups", "NeuronScores", "Node", "Patch", "RankAgreement", "TaggedSpectrum",
-    "WhatIf", "significance.LineTest", "statistics.StatisticInfo",
+    "Circuit", "CircuitFidelity", "Clusters", "CoreNeurons", "Edge", "Explanation", "FidelityRow",
+    "FilterDamage", "HarmonicSum", "Labeler", "Measured", "NeuronGroups", "NeuronInteractions",
+    "NeuronScores", "Node", "Patch", "RankAgreement", "TaggedSpectrum", "WhatIf",
+    "significance.LineTest", "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
@@ -156,11 +160,17 @@ INSTANCES = {
     "WhatIf": lambda: what_if(
         NET, CIRCUIT, "0:1", TensorDataset(IMAGES, LABELS), show_progress=False
     ),
+    "CircuitFidelity": lambda: fidelity(
+        NET, {"1": [0]}, TensorDataset(IMAGES), CALLED, n_random=2, show_progress=False
+    ),
     "ChebyshevGrid": ChebyshevGrid,
     "CoreNeurons": core,
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTunnel": lambda: TUNNEL,
+    "NeuronInteractions": lambda: neuron_interactions(
+        NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False
+    ),
     "NeuronScores": scores,
     "TaggedSpectrum": spectrum,
     "TaggedSpectrum.shapley_interactions": corners,
@@ -338,7 +348,17 @@ SPECIAL = {
     "concept_patches(k)": 2,
     "core_neurons(baseline)": "mean",
     "core_neurons(layer)": "1",
+    "fidelity(baseline)": "mean",
+    "fidelity(circuit)": {"1": [0, 1]},
+    "fidelity(n_random)": 2,
+    "fidelity(target)": CALLED,
+    "CircuitFidelity.at(layers)": "1",
+    "CircuitFidelity.at(mode)": "mask",
     "neuron_groups(channels)": [0, 1, 2],
+    "neuron_interactions(baseline)": "mean",
+    "neuron_interactions(channels)": [0, 1],
+    "neuron_interactions(layer)": "1",
+    "neuron_interactions(method)": "gradient",
     "neuron_groups(features)": "relevance",
     "neuron_groups(layer)": "1",
     "patch_groups(layer)": "1",

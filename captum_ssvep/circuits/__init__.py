@@ -4,7 +4,9 @@ from .build import build_circuit
 from .circuit import Circuit, Edge, Node
 from .clusters import Clusters, cluster
 from .explain import Explanation, WhatIf, explain, what_if
+from .faithfulness import CircuitFidelity, FidelityRow, Measured, fidelity
 from .groups import NeuronGroups, neuron_groups, patch_groups
+from .interactions import NeuronInteractions, neuron_interactions
 from .labels import EmbeddingLabeler, Labeler, label_nodes, soft_wpmi
 from .patches import Patch, concept_patches, crops
 from .relevance import CoreNeurons, core_neurons
@@ -13,13 +15,17 @@ from .targets import Channel, Target
 __all__ = [
     "Channel",
     "Circuit",
+    "CircuitFidelity",
     "Clusters",
     "CoreNeurons",
     "Edge",
     "EmbeddingLabeler",
     "Explanation",
+    "FidelityRow",
     "Labeler",
+    "Measured",
     "NeuronGroups",
+    "NeuronInteractions",
     "Node",
     "Patch",
     "Target",
@@ -30,8 +36,10 @@ __all__ = [
     "core_neurons",
     "crops",
     "explain",
+    "fidelity",
     "label_nodes",
     "neuron_groups",
+    "neuron_interactions",
     "patch_groups",
     "soft_wpmi",
     "what_if",

@@ -144,13 +144,7 @@ def core_neurons(
         ):
             found = relevance(model, layer, targets, batch, known.dims, method, known.fill[layer])
             sums.add(found, batch)
-    signed, absolute = sums.mean()
-    if not absolute.isfinite().all():
-        raise ValueError(
-            "Expected `data` for which the relevance is finite, but it holds NaN or infinity; "
-            "leave out the images that cause them"
-        )
-    return CoreNeurons(layer, targets, signed, absolute)
+    return CoreNeurons(layer, targets, *sums.mean())
 
 
 class ClassSums:
@@ -196,5 +190,10 @@ class ClassSums:
             )
         shape = [2, 1, len(self.targets), *[1] * (self.sums.dim() - 3)]
         means = self.sums / self.n_images.clamp(min=1).view(shape)
+        if not means.isfinite().all():
+            raise ValueError(
+                "Expected `data` for which relevance is finite, but it holds NaN or infinity; "
+                "leave out the images that cause them"
+            )
         n_kinds = (self.n_images > 0).sum(0).clamp(min=1)
         return (means.sum(0) / n_kinds.view(shape[1:])).float()
