@@ -557,7 +557,11 @@ def fault(name, argument, value):
     finally:
         plt.close("all")
     right = right_result(name)
-    several = isinstance(result, list) and argument in ("layer", "target")  # one for each
+    several = isinstance(result, list) and argument in (
+        "circuit",
+        "layer",
+        "target",
+    )  # one for each
     if right is not None and not several and not isinstance(result, type(right)):
         return f"gives {type(result).__name__} instead of {type(right).__name__}"
     if all_finite(right) and not all_finite(result):

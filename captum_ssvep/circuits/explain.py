@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
 from .._checks import count, instance, integer, network, tensor
 from ..model.channels import channel_maps, layout_of, mean_of_channels
-from ..model.recorder import LayerRecorder
 from ..model.silence import silenced
-from ..scores.batches import Data, device_of
+from ..scores.batches import Batch, Data, as_loader, device_of
 from ..scores.data import Shard
-from .behind import value_of
+from .behind import behind
 from .circuit import Circuit, Node
 from .patches import in_order
-from .targets import Channel
+from .prepared import Prepared, prepared
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +109,7 @@ def explain(
         >>> found, found.activity["1:0,1"].shape, found.contributions["1:0,1"].shape
         (Explanation(1 node, 3 images), torch.Size([3]), torch.Size([3]))
     """
-    reader = _Reader(model, circuit, channel_dim)
+    own = _circuit_of(model, circuit)
     if not tensor(inputs, "inputs").is_floating_point() or not inputs.dim() or not len(inputs):
         raise ValueError(
             f"Expected `inputs` to be a floating batch of images, but got {inputs.dtype} of shape "
@@ -119,22 +117,33 @@ def explain(
         )
     if not inputs.isfinite().all():
         raise ValueError("Expected `inputs` to be finite, but got NaN or infinity; replace them")
-    activity: dict[str, Tensor] = {}
-    maps: dict[str, Tensor] = {}
-    with reader.recording() as recorder:
-        target = reader.target((inputs,), recorder)
-        for node in reader.circuit.nodes:
-            found, dim = reader.activations[node.layer]
-            activity[node.name] = node.activity(mean_of_channels(found, dim))
-            layout = layout_of(found.dim(), dim)
-            if layout is not None and inputs.dim() == 4 and (found.dim() == 4 or dim == 2):
-                size = inputs.shape[2], inputs.shape[3]
-                maps[node.name] = node.activity(channel_maps(found, layout, size))
-        without = {}
-        for node in reader.circuit.nodes:
-            with reader.off([node], recorder):
-                without[node.name] = reader.target((inputs,), recorder)
-    return Explanation(target, activity, maps, without)
+    loader = as_loader(TensorDataset(inputs), len(inputs))
+    batch = Batch(inputs, None)
+    found = Explanation(torch.empty(0), {}, {}, {})
+    with prepared(model, own.layers, loader, "zero", channel_dim) as known:
+        for layer in own.layers:
+            nodes = own.nodes_of(layer)
+            held = _means(nodes, known)[layer]
+            with behind(model, layer, (own.target,), batch, known.dims) as segment:
+                found = replace(found, target=segment.values()[:, 0].cpu())
+                means = mean_of_channels(segment.activations, segment.channel_dim)
+                maps = _maps(segment.activations, segment.channel_dim, inputs)
+                for node in nodes:
+                    found.activity[node.name] = node.activity(means).cpu()
+                    if maps is not None:
+                        found.maps[node.name] = node.activity(maps).cpu()
+                    off = segment.values(removed=node.channels, fill=held)
+                    found.without[node.name] = off[:, 0].cpu()
+    return found
+
+
+def _maps(activations: Tensor, channel_dim: int, inputs: Tensor) -> Tensor | None:
+    """What a layer returned as maps ``(N, channels, height, width)``, if it has two dimensions."""
+    layout = layout_of(activations.dim(), channel_dim)
+    has_maps = activations.dim() == 4 or layout == "tokens"
+    if layout is None or inputs.dim() != 4 or not has_maps:
+        return None
+    return channel_maps(activations, layout, (inputs.shape[2], inputs.shape[3]))
 
 
 @torch.no_grad()
@@ -182,86 +191,49 @@ def what_if(
         >>> change.before.shape, change.most_changed(3).shape
         (torch.Size([8]), torch.Size([3]))
     """
-    reader = _Reader(model, circuit, channel_dim)
+    own = _circuit_of(model, circuit)
     names = [nodes] if isinstance(nodes, str) else nodes
     instance(names, (list, tuple), "nodes", "names of nodes; `circuit.nodes` have them")
-    off = [reader.circuit.node(name) for name in names]
+    off = [own.node(name) for name in names]
     if not off:
         raise ValueError("Expected `nodes` to name at least one node, but got none")
     shard = Shard(in_order(data), 0, 1)
+    loader = as_loader(data, batch_size, num_workers)
+    first = min((node.layer for node in off), key=own.layers.index)
+    channels = {
+        node.layer: [c for n in off if n.layer == node.layer for c in n.channels] for node in off
+    }
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     with (
-        reader.recording() as recorder,
+        prepared(model, own.layers, loader, "zero", channel_dim) as known,
         tqdm(total=shard.n_items, desc="what if", unit="image", disable=not show_progress) as bar,
     ):
+        held = _means(off, known)
         for batch, places in shard.batches(batch_size, num_workers, device_of(model), 0):
-            before = reader.target(batch.tensors, recorder)
-            with reader.off(off, recorder):
-                rows.append((before, reader.target(batch.tensors, recorder), places))
+            with behind(model, first, (own.target,), batch, known.dims) as segment:
+                before = segment.values()[:, 0].cpu()
+                with silenced(model, channels, dims=known.dims, values=held):
+                    rows.append((before, segment.values()[:, 0].cpu(), places))
             bar.update(len(batch))
-    if not rows:
-        raise ValueError("Expected `data` to hold at least one image, but got none")
     before, after, images = (torch.cat(column) for column in zip(*rows, strict=True))
     return WhatIf(before, after, images)
 
 
-class _Reader:
-    """Reads the layers and the target of a circuit, with some of its nodes off."""
+def _circuit_of(model: nn.Module, circuit: Circuit) -> Circuit:
+    """The circuit, if both are what they should be."""
+    network(model)
+    return instance(circuit, Circuit, "circuit", "a circuit; `build_circuit` makes one")
 
-    def __init__(self, model: nn.Module, circuit: Circuit, channel_dim: int | None) -> None:
-        self.model = network(model)
-        expected = "a circuit; `build_circuit` makes one"
-        self.circuit = instance(circuit, Circuit, "circuit", expected)
-        self.channel_dim = channel_dim
-        own = circuit.target
-        behind = [own.layer] if isinstance(own, Channel) else []
-        self.layers = [*dict.fromkeys([*circuit.layers, *behind])]
-        # What each layer returned, and where its channels lie.
-        self.activations: dict[str, tuple[Tensor, int]] = {}
 
-    @contextmanager
-    def recording(self) -> Iterator[LayerRecorder]:
-        options: dict[str, Any] = {"channel_dim": self.channel_dim, "exits_early": False}
-        with LayerRecorder(self.model, self.layers, **options) as recorder:
-            yield recorder
-
-    def target(self, inputs: tuple[Tensor, ...], recorder: LayerRecorder) -> Tensor:
-        """The target of images, on the CPU, and the layers' activations on the way."""
-
-        def receive(index: int, tensors: tuple[Tensor | None, ...]) -> None:
-            found = next(held for held in tensors if held is not None)
-            dim = recorder.learned.channel_dim_of(index, found)
-            self.activations[self.layers[index]] = found.clone(), dim
-            self._refuse_missing(self.layers[index], found.shape[dim])
-
-        output = recorder.record(inputs, (), receive)
-        target = self.circuit.target
-        if isinstance(target, Channel):
-            means = mean_of_channels(*self.activations[target.layer])
-            return means[:, target.channel].cpu()
-        return value_of(target, output, len(inputs[0])).cpu()
-
-    @contextmanager
-    def off(self, nodes: Sequence[Node], recorder: LayerRecorder) -> Iterator[None]:
-        """Hold the channels of nodes at their means. The layers must have been read once."""
-        channels: dict[str, list[int]] = {node.layer: [] for node in nodes}
-        values = {}
-        for layer in channels:
-            found, dim = self.activations[layer]
-            values[layer] = found.new_zeros(found.shape[dim])
-        for node in nodes:
-            channels[node.layer] += node.channels
-            values[node.layer][list(node.channels)] = values[node.layer].new_tensor(node.means)
-        dims = recorder.learned.dims
-        with silenced(self.model, channels, dims=dims, values=values):
-            yield
-
-    def _refuse_missing(self, layer: str, n_channels: int) -> None:
-        own = self.circuit.target
-        wanted = [*self.circuit.channels.get(layer, ())]
-        wanted += [own.channel] if isinstance(own, Channel) and own.layer == layer else []
-        if max(wanted) >= n_channels:
+def _means(nodes: Sequence[Node], known: Prepared) -> dict[str, Tensor]:
+    """For the layers of some nodes, the means of the nodes' channels, at their places."""
+    found = {node.layer: torch.zeros(known.n_channels[node.layer]) for node in nodes}
+    for node in nodes:
+        n_channels = known.n_channels[node.layer]
+        if max(node.channels) >= n_channels:
             raise ValueError(
-                f"Expected a `circuit` of this model, but its channel {max(wanted)} of {layer!r} "
-                f"is not among {n_channels}; pass the model that it was built from"
+                f"Expected a `circuit` of this model, but its channel {max(node.channels)} of "
+                f"{node.layer!r} is not among {n_channels}; pass the model that it was built from"
             )
+        found[node.layer][list(node.channels)] = torch.tensor(node.means)
+    return found

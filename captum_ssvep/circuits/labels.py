@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -190,17 +190,30 @@ class EmbeddingLabeler:
         return [self.texts[best] for best in self.scores(crops).argmax(1).tolist()]
 
 
-def label_nodes(circuit: Circuit, data: Any, labeler: Labeler) -> Circuit:
-    """Label the nodes of a circuit by their crops.
+@overload
+def label_nodes(circuit: Circuit, data: Any, labeler: Labeler) -> Circuit: ...
+
+
+@overload
+def label_nodes(circuit: list[Circuit], data: Any, labeler: Labeler) -> list[Circuit]: ...
+
+
+def label_nodes(
+    circuit: Circuit | list[Circuit], data: Any, labeler: Labeler
+) -> Circuit | list[Circuit]:
+    """Label the nodes of circuits by their crops.
+
+    Soft-WPMI says how a group differs from others. So pass the circuits of several classes
+    together: the groups of a single one may all stand for the same.
 
     Args:
-        circuit (Circuit): A circuit whose nodes have patches.
+        circuit (Circuit or list of Circuit): Circuits whose nodes have patches.
         data (Dataset or Tensor): The images that the patches come from.
         labeler (Labeler): Takes the crops of all nodes to their labels, such as an
             `EmbeddingLabeler`.
 
     Returns:
-        Circuit: The same with labels.
+        Circuit: The same with labels; a list of these for a list.
 
     Raises:
         ValueError: If a node has no patches, or labels are missing.
@@ -218,18 +231,22 @@ def label_nodes(circuit: Circuit, data: Any, labeler: Labeler) -> Circuit:
         >>> bright.nodes[0].label
         'True'
     """
-    expected = "a circuit; `build_circuit` makes one"
-    nodes = instance(circuit, Circuit, "circuit", expected).nodes
+    expected = "a circuit or a list of circuits; `build_circuit` makes them"
+    circuits = [
+        instance(one, Circuit, "circuit", expected)
+        for one in (circuit if isinstance(circuit, list) else [circuit])
+    ]
     if not callable(labeler):
         raise TypeError(
             f"Expected `labeler` to be a function of crops, but got {shown(labeler)}; "
             "`EmbeddingLabeler` makes one"
         )
+    nodes = [node for one in circuits for node in one.nodes]
     bare = [node.name for node in nodes if not node.patches]
-    if bare:
+    if bare or not nodes:
         raise ValueError(
-            f"Expected a `circuit` whose nodes have patches, but {', '.join(bare)} have none; "
-            "build it with `n_patches=20`"
+            f"Expected a `circuit` whose nodes have patches, but {', '.join(bare) or 'it'} has "
+            "none; build it with `n_patches=20`"
         )
     labels = labeler([crops(data, node.patches) for node in nodes])
     fits = isinstance(labels, (list, tuple)) and len(labels) == len(nodes)
@@ -238,4 +255,6 @@ def label_nodes(circuit: Circuit, data: Any, labeler: Labeler) -> Circuit:
             f"Expected `labeler` to give {len(nodes)} texts, one for each node, but got "
             f"{shown(labels)}"
         )
-    return circuit.labeled(dict(zip((node.name for node in nodes), labels, strict=True)))
+    rest = iter(labels)
+    labeled = [one.labeled({node.name: next(rest) for node in one.nodes}) for one in circuits]
+    return labeled if isinstance(circuit, list) else labeled[0]
