@@ -288,7 +288,8 @@ def _lists_of(channels: Any, targets: tuple[ParsedTarget, ...]) -> list[list[int
         raise ValueError(
             f"Expected `channels` for each of {len(targets)} targets, but got {len(listed)} lists"
         )
-    return [[integer(channel, "channels", at_least=0) for channel in items] for items in listed]
+    rows: list[Any] = [*listed]
+    return [[integer(channel, "channels", at_least=0) for channel in row] for row in rows]
 
 
 def _random_sets(size: int, n_sets: int, n_channels: int, seed: int) -> list[list[int]]:
