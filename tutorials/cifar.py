@@ -95,13 +95,22 @@ def load_resnet(depth: int = 32) -> CifarResNet:
 
 def load_test_images(n_images: int = 500) -> tuple[Tensor, Tensor]:
     """The first test images of CIFAR-10, normalized ``(n, 3, 32, 32)``, and their labels."""
+    return _load_images("cifar10_test_500.npz", n_images, train=False)
+
+
+def load_training_images(n_images: int = 3000) -> tuple[Tensor, Tensor]:
+    """Training images of CIFAR-10, as `load_test_images`."""
+    return _load_images("cifar10_train_3000.npz", n_images, train=True)
+
+
+def _load_images(file_name: str, n_images: int, train: bool) -> tuple[Tensor, Tensor]:
     folder = os.environ.get("CAPTUM_SSVEP_DATA")
     if folder:
-        with np.load(Path(folder) / "cifar10_test_500.npz", allow_pickle=False) as arrays:
+        with np.load(Path(folder) / file_name, allow_pickle=False) as arrays:
             images, labels = arrays["images"][:n_images], arrays["labels"][:n_images]
     else:
-        test_set = CIFAR10(Path.home() / ".cache" / "cifar10", train=False, download=True)
-        images, labels = test_set.data[:n_images], np.array(test_set.targets[:n_images])
+        data = CIFAR10(Path.home() / ".cache" / "cifar10", train=train, download=True)
+        images, labels = data.data[:n_images], np.array(data.targets[:n_images])
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (MEAN, STD))
     return (pixels - mean) / std, torch.from_numpy(labels).long()

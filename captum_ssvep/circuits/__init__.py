@@ -8,6 +8,7 @@ from .faithfulness import CircuitFidelity, FidelityRow, Measured, fidelity
 from .groups import NeuronGroups, neuron_groups, patch_groups
 from .interactions import NeuronInteractions, neuron_interactions
 from .labels import EmbeddingLabeler, Labeler, label_nodes, soft_wpmi
+from .nodes import NodeFidelity, Optimality, node_fidelity, optimality, relevance_correlation
 from .patches import Patch, concept_patches, crops
 from .relevance import CoreNeurons, core_neurons
 from .targets import Channel, Target
@@ -27,6 +28,8 @@ __all__ = [
     "NeuronGroups",
     "NeuronInteractions",
     "Node",
+    "NodeFidelity",
+    "Optimality",
     "Patch",
     "Target",
     "WhatIf",
@@ -40,7 +43,10 @@ __all__ = [
     "label_nodes",
     "neuron_groups",
     "neuron_interactions",
+    "node_fidelity",
+    "optimality",
     "patch_groups",
+    "relevance_correlation",
     "soft_wpmi",
     "what_if",
 ]
