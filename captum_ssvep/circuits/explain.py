@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -119,22 +119,24 @@ def explain(
         raise ValueError("Expected `inputs` to be finite, but got NaN or infinity; replace them")
     loader = as_loader(TensorDataset(inputs), len(inputs))
     batch = Batch(inputs, None)
-    found = Explanation(torch.empty(0), {}, {}, {})
+    activity: dict[str, Tensor] = {}
+    where: dict[str, Tensor] = {}
+    without: dict[str, Tensor] = {}
     with prepared(model, own.layers, loader, "zero", channel_dim) as known:
         for layer in own.layers:
             nodes = own.nodes_of(layer)
             held = _means(nodes, known)[layer]
             with behind(model, layer, (own.target,), batch, known.dims) as segment:
-                found = replace(found, target=segment.values()[:, 0].cpu())
+                target = segment.values()[:, 0].cpu()
                 means = mean_of_channels(segment.activations, segment.channel_dim)
                 maps = _maps(segment.activations, segment.channel_dim, inputs)
                 for node in nodes:
-                    found.activity[node.name] = node.activity(means).cpu()
+                    activity[node.name] = node.activity(means).cpu()
                     if maps is not None:
-                        found.maps[node.name] = node.activity(maps).cpu()
+                        where[node.name] = node.activity(maps).cpu()
                     off = segment.values(removed=node.channels, fill=held)
-                    found.without[node.name] = off[:, 0].cpu()
-    return found
+                    without[node.name] = off[:, 0].cpu()
+    return Explanation(target, activity, where, without)
 
 
 def _maps(activations: Tensor, channel_dim: int, inputs: Tensor) -> Tensor | None:
