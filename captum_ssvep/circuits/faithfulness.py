@@ -138,7 +138,7 @@ def fidelity(
     baseline: Baseline = "mean",
     n_random: int = 20,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
