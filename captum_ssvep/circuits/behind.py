@@ -16,7 +16,7 @@ from ..model.front import Front
 from ..model.layers import resolve_layer
 from ..model.recorder import LayerRecorder
 from ..model.silence import silenced
-from ..scores.batches import Batch
+from ..scores.batches import Batch, described
 from .targets import Channel, ParsedTarget
 
 
@@ -139,11 +139,17 @@ def value_of(target: ParsedTarget, output: object, n_images: int) -> Tensor:
     """
     if isinstance(target, int):
         logits = logits_in(output)
-        if isinstance(logits, Tensor) and logits.dim() == 2 and target >= logits.shape[1] > 1:
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or logits.shape[1] < 2:
+            raise ValueError(
+                "Expected logits of shape (N, classes) for a class as `target`, but the network "
+                f"gives {described(logits)}; pass a function of the output that gives one number "
+                "per image"
+            )
+        if target >= logits.shape[1]:
             raise ValueError(
                 f"Expected `target` to be a class from 0 to {logits.shape[1] - 1}, but got {target}"
             )
-        return margin(output, torch.full((n_images,), target))
+        return margin(logits, torch.full((n_images,), target))
     value = target(output) if callable(target) else None
     if not isinstance(value, Tensor) or value.shape != (n_images,) or value.is_complex():
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)

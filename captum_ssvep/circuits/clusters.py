@@ -48,7 +48,8 @@ def cluster(
 
     Args:
         profiles (Tensor): Shape ``(rows, features)``.
-        n_groups (int, optional): How many groups instead. Default: None
+        n_groups (int, optional): How many groups instead; fewer if there are not as many rows but
+            zeros. Default: None
         max_groups (int, optional): Most groups that are tried. Default: 20
         seed (int, optional): Seed of the clouds. Default: 0
 
@@ -71,16 +72,13 @@ def cluster(
         )
     most = integer(max_groups, "max_groups")
     seed = integer(seed, "seed", at_least=0)
-    rows = profiles.detach().double().cpu()
+    rows = profiles.detach().cpu().double()
     # Of different sizes, whose squares may be too small to add up.
     largest = rows.abs().amax(1) if rows.shape[1] else rows.new_zeros(len(rows))
     live = largest.nonzero().flatten()
     directions = torch.nn.functional.normalize(rows[live] / largest[live, None], dim=1).numpy()
-    if n_groups is not None and integer(n_groups, "n_groups") > len(live):
-        raise ValueError(
-            f"Expected `n_groups` to be at most the {len(live)} rows whose profile is not zero, "
-            f"but got {n_groups}"
-        )
+    if n_groups is not None:
+        n_groups = min(integer(n_groups, "n_groups"), len(live))
     scores = _scores(directions, most)
     chance = _chance(directions, most, seed) if scores else 1.0
     if n_groups is None:

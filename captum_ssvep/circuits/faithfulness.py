@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .._checks import choice, count, integer, network, shown, warn_user
-from ..evaluation.objectives import logits_in, loss
+from ..evaluation.objectives import logits_in
 from ..model.silence import silenced
 from ..scores.batches import Data, as_loader, batches_of, device_of
-from .behind import Behind, behind
+from .behind import Behind, behind, value_of
 from .prepared import Baseline, Prepared, named_layer, prepared
 from .targets import as_targets
 
@@ -138,7 +138,7 @@ def fidelity(
     baseline: Baseline = "mean",
     n_random: int = 20,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -283,13 +283,7 @@ def _counts(
     """Go through the data once, with every circuit in every layer and in all."""
 
     def is_called(output: Any) -> Tensor:
-        # For what it says where there are no logits.
-        loss(output, torch.zeros(len(logits_in(output)), dtype=torch.long))
-        if target >= logits_in(output).shape[1]:
-            raise ValueError(
-                f"Expected `target` to be a class from 0 to {logits_in(output).shape[1] - 1}, but "
-                f"got {target}"
-            )
+        value_of(target, output, len(logits_in(output)))  # for what it says of other outputs
         called: Tensor = logits_in(output).argmax(1) == target
         return called
 

@@ -79,7 +79,7 @@ def neuron_interactions(
     channels: Sequence[int] | Sequence[Sequence[int]] | None = None,
     method: Literal["ablation", "gradient"] | None = None,
     baseline: Baseline = "mean",
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -106,7 +106,7 @@ def neuron_interactions(
             ablation for up to 16 channels or groups, gradient for more
         baseline (str, optional): What replaces a channel, as in `core_neurons`. Default: ``"mean"``
         batch_size (int, optional): Images in a batch of a Dataset. A batch holds the interactions
-            of all pairs in all of its images. Default: 100
+            of all pairs in all of its images. Default: 64
         num_workers, channel_dim, show_progress: As in `core_neurons`.
 
     Returns:

@@ -73,7 +73,7 @@ def node_fidelity(
     baseline: Baseline = "mean",
     n_random: int = 20,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -145,7 +145,7 @@ def optimality(
     baseline: Baseline = "zero",
     n_random: int = 100,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -202,7 +202,7 @@ def relevance_correlation(
     baseline: Baseline = "zero",
     n_sets: int = 100,
     seed: int = 0,
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -328,7 +328,7 @@ def _values_with(
             with behind(model, layer, targets, batch, known.dims) as segment:
                 values = [segment.values()]
                 values += [segment.values(removed=c, fill=fill, keep=keep) for c, keep in sets]
-            found.append(torch.stack(values).double().cpu())
+            found.append(torch.stack(values).cpu().double())
     return torch.cat(found, dim=1)
 
 

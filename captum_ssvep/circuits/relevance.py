@@ -78,7 +78,7 @@ def core_neurons(
     *,
     method: Method = "ablation",
     baseline: Baseline = "mean",
-    batch_size: int = 100,
+    batch_size: int = 64,
     num_workers: int = 0,
     channel_dim: int | None = None,
     show_progress: bool = True,
@@ -109,7 +109,7 @@ def core_neurons(
         baseline (str, optional): What replaces a channel: its ``"mean"`` over data and positions,
             or ``"zero"``, as in `ablated`. Methods of Captum and ``"tagged"`` do without. Default:
             ``"mean"``
-        batch_size (int, optional): Images in a batch of a Dataset. Default: 100
+        batch_size (int, optional): Images in a batch of a Dataset. Default: 64
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         channel_dim (int, optional): Channel dimension of the layers, if the modules of the network
             do not determine it. Default: None
@@ -171,7 +171,7 @@ class ClassSums:
             is_own[:, classes] = labels[:, None] == of_target
         shares = torch.stack([is_own, ~is_own]).double()
         self.n_images += shares.sum(1)
-        added = torch.einsum("gnt,rnt...->grt...", shares, values.detach().double().cpu())
+        added = torch.einsum("gnt,rnt...->grt...", shares, values.detach().cpu().double())
         self.sums = added if self.sums is None else self.sums + added
 
     def mean(self) -> Tensor:

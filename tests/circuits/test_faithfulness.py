@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from cifar import load_test_images, load_training_images
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from captum_ssvep.circuits import fidelity
+from captum_ssvep.circuits import core_neurons, fidelity
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -136,3 +137,22 @@ def test_a_class_that_is_never_or_always_called_is_said_so(model):
 def test_circuits_that_do_not_fit_are_refused(model, circuit, words):
     with pytest.raises(ValueError, match=words):
         find(model, circuit)
+
+
+def test_outputs_that_are_no_logits_are_told():
+    one = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 1)).eval()
+    with pytest.raises(ValueError, match="for a class as `target`, but the network gives"):
+        find(one, {"0": [0]}, TensorDataset(torch.rand(3, 4)), 0)
+
+
+@pytest.mark.data
+def test_core_neurons_of_a_trained_network_are_more_faithful_than_random_ones(resnet32):
+    images, labels = load_training_images(200)
+    test = TensorDataset(load_test_images(200)[0])
+    core = core_neurons(
+        resnet32, 6, "layer3.1", TensorDataset(images[:100], labels[:100]), show_progress=False
+    )
+    row = find(resnet32, {"layer3.1": core.top(16)[0]}, test, 6, n_random=10).at()
+    # A single layer's random circuits are far apart, by .2; some are as good.
+    assert row.balanced.value > row.balanced.random_mean + row.balanced.random_spread
+    assert row.balanced.value > 0.6

@@ -8,6 +8,7 @@ from captum.attr import LayerConductance, LayerGradientXActivation
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from captum_ssvep import ablated
 from captum_ssvep.circuits import Channel, core_neurons
 from captum_ssvep.evaluation import margin
 
@@ -80,6 +81,21 @@ def test_ablation_is_what_targets_lose_without_a_channel(model, baseline):
                 half, absolute = change.mean(), change.abs().mean()
             assert core.signed[row, channel].item() == pytest.approx(half.item(), abs=1e-6)
             assert core.absolute[row, channel].item() == pytest.approx(absolute.item(), abs=1e-6)
+
+
+def test_a_norm_behind_the_layer_is_silent_too_as_in_ablated():
+    torch.manual_seed(0)
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 2),
+    ).double().eval()  # fmt: skip
+    nn.init.normal_(chain[1].bias)
+    core = find(chain, lambda out: out[:, 1], "0", baseline="zero")
+    for channel in range(4):
+        with torch.no_grad(), ablated(chain, {"0": channel}):
+            without = chain(IMAGES)[:, 1]
+        lost = chain(IMAGES)[:, 1] - without
+        assert core.signed[0, channel].item() == pytest.approx(lost.mean().item(), abs=1e-6)
 
 
 def test_a_function_of_the_output_is_a_target(model):
