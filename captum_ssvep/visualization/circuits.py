@@ -21,10 +21,12 @@ from .style import BORDER_GRAY, figure_and_axes
 RISES, FALLS = "tab:blue", "tab:red"
 # In units of a crop's side: between columns, between nodes, and for the text below a node.
 COLUMN_GAP, NODE_GAP, LINE_HEIGHT = 2.2, 0.45, 0.46
+# The target's width and half of its height, and the room for the legend below it.
+TARGET_WIDTH, TARGET_HALF, LEGEND_HEIGHT = 2.8, 0.6, 1.7
 # A crop's side, in inches; the width of an edge of weight 1, in points; weights that are not drawn.
 CROP_INCHES, FULL_WIDTH, LEAST_WEIGHT = 0.55, 11.0, 0.03
 # Characters in a line below a node, per crop.
-CHARACTERS = 7.5
+CHARACTERS = 6
 
 
 class _Place(NamedTuple):
@@ -83,6 +85,7 @@ def plot_circuit(
     places = _places(circuit, per_row, n_rows)
     right = max(place.right for place in places.values())
     bottom = min(place.bottom for place in places.values()) - 3 * LINE_HEIGHT
+    bottom = min(bottom, places[circuit.target_name].bottom - LEGEND_HEIGHT)
     figure, ax = figure_and_axes(ax, CROP_INCHES * (right + 1), CROP_INCHES * (1.6 - bottom))
     for edge in sorted(circuit.edges, key=lambda edge: abs(edge.weight)):
         if abs(edge.weight) >= LEAST_WEIGHT:
@@ -97,8 +100,7 @@ def plot_circuit(
     _draw_target(ax, places[circuit.target_name], name)
     for column, layer in enumerate(circuit.layers):
         center = column * (per_row + COLUMN_GAP) + per_row / 2
-        # Names such as encoder.layers.encoder_layer_3 go on several lines.
-        title = "\n".join(textwrap.wrap(layer.replace(".", ". "), 16)).replace(". ", ".")
+        title = _on_lines(layer, 16)
         ax.text(center, 0.25, title, ha="center", va="bottom", fontsize=14, weight="bold")
     _legend(ax)
     ax.set(xlim=(-0.4, right + 0.4), ylim=(bottom, 1.2), aspect="equal")
@@ -121,7 +123,9 @@ def _places(circuit: Circuit, per_row: int, n_rows: int) -> dict[str, _Place]:
             places[node.name] = _Place(left, left + per_row, top, top - n_rows)
     left = len(columns) * (per_row + COLUMN_GAP)
     middle = -(tallest * pitch - 2 * LINE_HEIGHT - NODE_GAP) / 2
-    places[circuit.target_name] = _Place(left, left + 2.6, middle + 0.5, middle - 0.5)
+    places[circuit.target_name] = _Place(
+        left, left + TARGET_WIDTH, middle + TARGET_HALF, middle - TARGET_HALF
+    )
     return places
 
 
@@ -136,13 +140,18 @@ def _in_order(circuit: Circuit, layer: str) -> list[Node]:
 
 def _caption(node: Node, per_row: int) -> str:
     """What is written below a node: its label, or its channels, in two lines."""
-    channels = " ".join(map(str, node.channels))
-    width = int(per_row * CHARACTERS)
-    lines = [node.label] if node.label else []
-    lines += textwrap.wrap(channels, width)
+    width = max(2, per_row) * CHARACTERS
+    lines = [textwrap.shorten(node.label, width, placeholder=" …")] if node.label else []
+    lines += textwrap.wrap(" ".join(map(str, node.channels)), width)
     if len(lines) > 2:
         lines = [lines[0], f"{lines[1][: width - 2]} …"]
     return "\n".join(lines)
+
+
+def _on_lines(name: str, width: int) -> str:
+    """A name on several lines if it is long, as `encoder.layers.encoder_layer_3`, split at dots."""
+    spaced = name.replace(".", ". ").replace(":", ": ")
+    return "\n".join(textwrap.wrap(spaced, width)).replace(". ", ".").replace(": ", ":")
 
 
 def _write_caption(ax: Axes, place: _Place, text: str, below: bool) -> None:
@@ -206,10 +215,10 @@ def _draw_target(ax: Axes, place: _Place, name: str) -> None:
     ax.text(
         (place.left + place.right) / 2,
         place.middle,
-        "\n".join(textwrap.wrap(name, 14)),
+        _on_lines(name, 13),
         ha="center",
         va="center",
-        fontsize=14,
+        fontsize=13,
         zorder=4,
     )
 
