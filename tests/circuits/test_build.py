@@ -135,6 +135,12 @@ def test_dead_channels_and_those_that_lead_nowhere_are_left_out():
     assert torch.tensor(numbers).isfinite().all()
 
 
+def test_there_are_no_more_groups_than_live_channels():
+    circuit = built(Planted(), n_groups=8)
+    assert groups(circuit, "low") == {frozenset({c}) for c in range(4)}
+    assert groups(built(Planted(), n_groups=1), "low") == {RED | GREEN}
+
+
 def test_one_of_several_targets_is_as_by_itself():
     net = Planted()
     several = built(net, [0, 1])

@@ -104,7 +104,7 @@ def test_the_model_is_left_as_it_was(net):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda net: explain(net[:4], CIRCUIT, IMAGES), "floating logits"),
+        (lambda net: explain(net[:4], CIRCUIT, IMAGES), "logits of shape"),
         (
             lambda net: explain(net, Circuit(0, ("1",), (Node("1", (7,), (0.0,), (1.0,)),), ()),
                                 IMAGES),
