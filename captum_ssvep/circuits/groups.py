@@ -25,7 +25,7 @@ from .targets import ParsedTarget, Target, as_targets
 Features = Literal["relevance", "activation", "tagged"]
 FEATURES: tuple[Features, ...] = get_args(Features)
 # With more classes, so many random projections of the logits stand for them: they preserve angles
-# between profiles to about one over the square root of projections times images.
+# between profiles, to about one over the square root of their number.
 MOST_CLASSES = 32
 
 
@@ -81,10 +81,11 @@ def neuron_groups(
     """Group the channels of a layer by what they do.
 
     A channel's profile is its activation x gradient towards each target in each image, and only its
-    direction counts. Two channels are alike if they move the same targets the same way in the same
-    images, whatever their scale. How alike channels *are* at the top and how alike they *act* are
-    two things: groups by activation hold channels that often respond together and act differently
-    (`benchmarks/circuits.py`).
+    direction counts: two channels are alike if they move the same targets the same way in the same
+    images, whatever their scale. Channels that respond to the same images often act differently.
+    For a ResNet-32 (layer3.1, CIFAR-10), eight groups by relevance hold channels whose ablation has
+    like effects on other images, 17 standard deviations above random groups; groups by activation
+    lie 3 above, and by tagged response none (``benchmarks/circuits.py``).
 
     Args:
         model (Module): The model, in eval mode.

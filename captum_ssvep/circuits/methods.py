@@ -23,7 +23,7 @@ MethodName = Literal["ablation", "ig", "activation_gradient", "tagged"]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 # A class of Captum, or another function of a forward function and a layer.
 Method = MethodName | Callable[[Callable[..., Tensor], nn.Module], Any]
-# Steps of the path of integrated gradients. Twice as many change no rank among the first eight.
+# Midpoints of the path of integrated gradients.
 IG_STEPS = 8
 
 
