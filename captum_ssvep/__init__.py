@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         attr,
+        circuits,
         demo,
         design,
         evaluation,
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 # In the order in which they import each other.
 _ROOMS = (
     "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "losses", "pruning",
+    "circuits",
     "visualization", "demo",
 )  # fmt: skip
 
@@ -39,7 +41,7 @@ __all__ = [
     "ChebyshevGrid", "Component", "Design", "FrequencyTaggingAttribution", "FrequencyTunnel",
     "InSequence", "NeuronScores", "StepByStep", "TaggedSpectrum", "TaggingDesign",
     "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
-    "channel_groups", "choose_design", "demo", "design", "disc", "evaluation", "halves",
+    "channel_groups", "choose_design", "circuits", "demo", "design", "disc", "evaluation", "halves",
     "interaction_damage", "keep_only", "layer_mean", "layers_of", "losses", "margin_of", "model",
     "profile_likeness", "pruning", "rank_agreement", "ring", "score_neurons", "scores", "sectors",
     "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons",

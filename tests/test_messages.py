@@ -19,7 +19,7 @@ import mne
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerActivation
+from captum.attr import LayerActivation, LayerGradientXActivation
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -44,6 +44,17 @@ from captum_ssvep import (
     top_neurons,
     visualization,
 )
+from captum_ssvep.circuits import (
+    Circuit,
+    Edge,
+    EmbeddingLabeler,
+    Node,
+    Patch,
+    core_neurons,
+    fidelity,
+    neuron_interactions,
+    what_if,
+)
 from captum_ssvep.losses import FrequencyTaggingLoss, Share
 from captum_ssvep.pruning import PruningCurve, prune, pruned
 from captum_ssvep.scores.significance import line_f_test
@@ -61,6 +72,7 @@ NORMED = nn.Sequential(
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(2, 3, 8, 8, generator=GENERATOR)
 LABELS = torch.tensor([0, 1])
+CALLED = NET(IMAGES[:1]).argmax().item()
 AMPLITUDES = torch.rand(5, generator=GENERATOR)
 NOISE = torch.rand(4, 5, generator=GENERATOR)
 TAGGING = FrequencyTaggingAttribution(NET, "0")
@@ -72,16 +84,23 @@ EVOKED = mne.EvokedArray(np.random.default_rng(0).normal(size=(2, 240)), ELECTRO
 
 # Made by the package and not by its users: results, and what is known about a statistic.
 NOT_CONSTRUCTED = {
-    "FilterDamage", "HarmonicSum", "NeuronScores", "ProfileLikeness", "PruningCurve",
-    "RankAgreement", "TaggedSpectrum", "significance.LineTest", "statistics.StatisticInfo",
+    "Circuit", "CircuitFidelity", "Clusters", "CoreNeurons", "Edge", "Explanation", "FidelityRow",
+    "FilterDamage", "HarmonicSum", "Labeler", "Measured", "NeuronGroups", "NeuronInteractions",
+    "NeuronScores", "Node", "NodeFidelity", "Optimality", "Patch", "ProfileLikeness",
+    "PruningCurve", "RankAgreement", "TaggedSpectrum", "WhatIf", "significance.LineTest",
+    "statistics.StatisticInfo",
 }  # fmt: skip
 # Between parts of the package; their arguments are not the user's.
 INTERNAL = {
-    "NeuronScores.from_arrays", "Profile.select", "Share.select", "TaggedSpectrum.from_sums",
+    "NeuronScores.from_arrays", "Node.activity", "Profile.select", "Share.select",
+    "TaggedSpectrum.from_sums",
     "statistics.StatisticInfo.finish",
 }  # fmt: skip
 # Handed on as they are, to the user's own model.
-HANDED_ON = {"target", "additional_forward_args", "layers_of(inputs)"}
+HANDED_ON = {
+    "FrequencyTaggingAttribution.attribute(target)", "FrequencyTaggingAttribution.spectrum(target)",
+    "additional_forward_args", "layers_of(inputs)",
+}  # fmt: skip
 # Words that a message may use for an argument instead of its name.
 OTHER_WORDS = {
     "data": "input",
@@ -91,6 +110,7 @@ OTHER_WORDS = {
     "n_frames": "frame",
     "sampling_rate": "Hz",
     "selection": "component",
+    "core": "core_neurons",
     "path": "file",
     "recalibrate_on": "data",
     "forward_func": "model",
@@ -139,13 +159,39 @@ def damage():
     return ablation_damage(NET, TensorDataset(IMAGES, LABELS), ["0", "1"], show_progress=False)
 
 
+@cache
+def core():
+    return core_neurons(NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False)
+
+
+PATCHES = tuple(Patch(place, (0, 0, 4, 4), 1.0) for place in range(2))
+NODES = (
+    Node("0", (0, 2), (0.0, 0.0), (1.0, 1.0), PATCHES),
+    Node("0", (1,), (0.0,), (1.0,), PATCHES),
+)
+CIRCUIT = Circuit(0, ("0",), NODES, (Edge("0:1", "class 0", 1.0),))
+LABELER = EmbeddingLabeler(["red", "green"], torch.eye(2, 3), lambda crops: crops.mean((2, 3)))
+
+
 # The object whose methods are called.
 INSTANCES = {
+    "Circuit": lambda: CIRCUIT,
+    "EmbeddingLabeler": lambda: LABELER,
+    "WhatIf": lambda: what_if(
+        NET, CIRCUIT, "0:1", TensorDataset(IMAGES, LABELS), show_progress=False
+    ),
+    "CircuitFidelity": lambda: fidelity(
+        NET, {"1": [0]}, TensorDataset(IMAGES), CALLED, n_random=2, show_progress=False
+    ),
     "ChebyshevGrid": ChebyshevGrid,
+    "CoreNeurons": core,
     "FilterDamage": damage,
     "FrequencyTaggingAttribution": lambda: TAGGING,
     "FrequencyTaggingLoss": lambda: LOSS,
     "FrequencyTunnel": lambda: TUNNEL,
+    "NeuronInteractions": lambda: neuron_interactions(
+        NET, 0, "1", TensorDataset(IMAGES, LABELS), show_progress=False
+    ),
     "NeuronScores": scores,
     "ProfileLikeness": likeness,
     "TaggedSpectrum": spectrum,
@@ -188,7 +234,8 @@ def read_back(load):
     """Load a file that is written first; values that are no path are passed on."""
 
     def call(path):
-        (spectrum() if load.__self__.__name__ == "TaggedSpectrum" else scores()).save("saved.npz")
+        results = {"Circuit": lambda: CIRCUIT, "TaggedSpectrum": spectrum, "NeuronScores": scores}
+        results[load.__self__.__name__]().save("saved.npz")
         return load(path)
 
     return call
@@ -206,6 +253,7 @@ THEN = {
     "FrequencyTaggingLoss": train,
     "TaggedSpectrum.load": read_back(captum_ssvep.TaggedSpectrum.load),
     "NeuronScores.load": read_back(captum_ssvep.NeuronScores.load),
+    "Circuit.load": read_back(Circuit.load),
 }
 
 # A value for each parameter; those that are missing have a default that serves.
@@ -220,11 +268,16 @@ VALUES = {
     "baselines": 0.0,
     "batch_size": 2,
     "center": (3.0, 3.0),
+    "channels": [0, 1],
+    "circuit": CIRCUIT,
+    "crops": [IMAGES, IMAGES],
+    "channel": 1,
     "channel_dim": 1,
     "coefficients": NOISE,
     "columns": 2,
     "component": (1, 1),
     "components": "fundamentals",
+    "core": core,
     "contrasts": np.array([0.5, 0.75, 1.0]),
     "curves": {"score": PruningCurve((0.1, 0.2), (0.9, 0.8), (0.3, 0.4))},
     "data": TensorDataset(IMAGES, LABELS),
@@ -243,7 +296,6 @@ VALUES = {
     "interactions": torch.tensor([0.5]),
     "k": 2,
     "label": 0,
-    "labels": LABELS,
     "layer": "0",
     "layers": ["0"],
     "layout": "channels_first",
@@ -258,6 +310,7 @@ VALUES = {
     "model": NET,
     "multiples": (1, 1),
     "n": 4,
+    "n_groups": 1,
     "n_images": 4,
     "n_parts": 2,
     "neighbors": NOISE,
@@ -271,10 +324,19 @@ VALUES = {
     "path": "saved.npz",
     "picks": "eeg",
     "power": AMPLITUDES,
+    "profiles": NOISE,
     "radii": (1, 3),
     "radius": 3.0,
     "ratio": AMPLITUDES,
     "ratios": [0.0, 0.25],
+    "embed": lambda: LABELER.embed,
+    "embeddings": torch.eye(2, 3),
+    "labeler": lambda: LABELER,
+    "labels": LABELS,
+    "name": "0:1",
+    "patches": PATCHES,
+    "similarities": torch.rand(2, 3, 4),
+    "texts": ["red", "green"],
     "recording": EVOKED,
     "reduction": "mean",
     "result": torch.rand(2, 4, 6, 6),
@@ -291,7 +353,7 @@ VALUES = {
     "statistic": "amplitude",
     "statistics": "amplitude",
     "std": (0.25, 0.25, 0.25),
-    "target": [1.0, 0.5, 0.25],
+    "target": 0,
     "types": (nn.Conv2d, nn.Linear),
     "values": NOISE,
     "variance": AMPLITUDES,
@@ -333,7 +395,42 @@ SPECIAL = {
         IMAGES, pooling="channel", noise_std=0.1, n_neighbors=10
     ),
     "statistics.decibels(ratio)": AMPLITUDES,
+    "Circuit.from_dict(values)": CIRCUIT.to_dict(),
+    "Circuit.labeled(labels)": {"0:1": "stripes"},
+    "build_circuit(baseline)": "mean",
+    "build_circuit(method)": LayerGradientXActivation,
+    "concept_patches(k)": 2,
+    "core_neurons(baseline)": "mean",
+    "core_neurons(layer)": "1",
+    "fidelity(baseline)": "mean",
+    "fidelity(circuit)": {"1": [0, 1]},
+    "fidelity(n_random)": 2,
+    "fidelity(target)": CALLED,
+    "CircuitFidelity.at(layers)": "1",
+    "CircuitFidelity.at(mode)": "mask",
+    "neuron_groups(channels)": [0, 1, 2],
+    "neuron_interactions(baseline)": "mean",
+    "neuron_interactions(channels)": [0, 1],
+    "neuron_interactions(layer)": "1",
+    "neuron_interactions(method)": "gradient",
+    "neuron_groups(features)": "relevance",
+    "neuron_groups(layer)": "1",
+    "node_fidelity(channels)": [[0]],
+    "node_fidelity(layer)": "1",
+    "node_fidelity(n_random)": 2,
+    "node_fidelity(baseline)": "mean",
+    "optimality(channels)": [[0]],
+    "optimality(k)": 1,
+    "optimality(layer)": "1",
+    "optimality(n_random)": 2,
+    "optimality(baseline)": "mean",
+    "patch_groups(layer)": "1",
+    "relevance_correlation(baseline)": "mean",
+    "relevance_correlation(k)": 1,
+    "relevance_correlation(n_sets)": 2,
+    "core_neurons(method)": LayerGradientXActivation,
     "top_neurons(k)": 2,
+    "Profile(target)": [1.0, 0.5, 0.25],
     "FrequencyTaggingImportance(scores)": {"0": torch.rand(4, generator=GENERATOR)},
     "NeuronScores.lowest(ratio)": 0.25,
     "masks_of(ratio)": 0.25,
@@ -343,6 +440,7 @@ SPECIAL = {
     "pruning_curve(scores)": lambda: scores().mean,
     "random_scores(scores)": lambda: scores().mean,
     "recalibrate(model)": NORMED,
+    "what_if(nodes)": "0:1",
 }
 
 
@@ -535,7 +633,11 @@ def fault(name, argument, value):
     finally:
         plt.close("all")
     right = right_result(name)
-    several = isinstance(result, list) and argument == "layer"  # one result for each layer
+    several = isinstance(result, list) and argument in (
+        "circuit",
+        "layer",
+        "target",
+    )  # one for each
     if right is not None and not several and not isinstance(result, type(right)):
         return f"gives {type(result).__name__} instead of {type(right).__name__}"
     if all_finite(right) and not all_finite(result):

@@ -20,7 +20,7 @@ def notebook(request):
 
 
 def test_there_are_notebooks():
-    numbers = ["01", "02", "03", "04", "05", "06", "07", "08", "09"]
+    numbers = [f"{number:02d}" for number in range(1, 11)]
     assert [path.stem[:2] for path in NOTEBOOKS] == numbers
 
 

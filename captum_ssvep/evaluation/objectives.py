@@ -81,6 +81,13 @@ def correct(outputs: Any, labels: Tensor) -> Tensor:
     return logits.argmax(1) == classes
 
 
+def logits_in(outputs: Any) -> Any:
+    """What a classifier returns, or the ``logits`` in it."""
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        return outputs["logits"]
+    return getattr(outputs, "logits", outputs)
+
+
 def _logits_and_classes(outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The logits among the outputs of a classifier, and the true class of each row.
 
@@ -93,9 +100,7 @@ def _logits_and_classes(outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
             f"Expected `labels` to be one integer per image, but got {labels.dtype} of shape "
             f"{tuple(labels.shape)}; `labels.argmax(1)` gives the classes of one-hot labels"
         )
-    logits = getattr(outputs, "logits", outputs)
-    if isinstance(outputs, Mapping) and "logits" in outputs:
-        logits = outputs["logits"]
+    logits = logits_in(outputs)
     matrix = isinstance(logits, Tensor) and logits.is_floating_point() and logits.dim() == 2
     if not matrix or len(logits) != len(labels) or logits.shape[1] < 2:
         raise ValueError(

@@ -40,6 +40,7 @@ class Front:
     Args:
         forward_func: The model, or a function that calls it.
         layer: The layer whose output flickers, or its name.
+        argument: What the user calls the layer. Default: ``"tag_layer"``
 
     Raises:
         ValueError, TypeError: If the layer is not in the model, or the model is not known or runs
@@ -56,13 +57,16 @@ class Front:
         (torch.Size([3, 2]), True)
     """
 
-    def __init__(self, forward_func: ForwardFunction, layer: Layer) -> None:
+    def __init__(
+        self, forward_func: ForwardFunction, layer: Layer, argument: str = "tag_layer"
+    ) -> None:
         model = root_module(forward_func)
         if model is None or isinstance(model, nn.DataParallel):
-            raise _no_model(forward_func)
+            raise _no_model(forward_func, argument)
         self.forward_func = forward_func
         self.model = model
-        self.layer = resolve_layer(layer, model, "tag_layer")
+        self.argument = argument
+        self.layer = resolve_layer(layer, model, argument)
         self.name = layer_name(self.layer, model)
         # Modules that have returned before the layer.
         self.finished: set[nn.Module] = set()
@@ -124,11 +128,11 @@ class Front:
             run = partial(run_forward, self.forward_func, *inputs)
             calls = calls_to(self.model, self.layer, run)
         if given is None:  # a method of it, which hooks do not see
-            raise _no_model(self.forward_func)
+            raise _no_model(self.forward_func, self.argument)
         self._refuse_kept_activations(held, n_rows)
         self.finished.discard(self.layer)
         (of_layer,) = calls.pop(self.layer)
-        layer = f"`tag_layer` {self.name!r}"
+        layer = f"`{self.argument}` {self.name!r}"
         validate_rows((self._flickering_in(of_layer.output),), n_rows, layer)
         return _Block(n_rows, given, calls, of_layer)
 
@@ -138,9 +142,10 @@ class Front:
                 is_new = isinstance(value, Tensor) and value is not before.get(name)
                 if is_new and has_rows(value, n_rows):
                     raise ValueError(
-                        "Expected modules in front of `tag_layer` that keep no activations, but "
-                        f"{layer_name(module, self.model)!r} keeps some as `{name}`, which would "
-                        "not be repeated for every frame; tag a layer in front of it"
+                        f"Expected modules in front of `{self.argument}` that keep no "
+                        f"activations, but {layer_name(module, self.model)!r} keeps some as "
+                        f"`{name}`, which would not be repeated for every frame; take a layer in "
+                        "front of it"
                     )
 
     def _flickering_in(self, output: Any) -> Tensor:
@@ -149,7 +154,7 @@ class Front:
         if len(tensors) != 1 or not tensors[0].dim():
             got = f"{len(tensors)} of them" if len(tensors) != 1 else "a single number"
             raise TypeError(
-                f"Expected `tag_layer` {self.name!r} to return one floating tensor, examples "
+                f"Expected `{self.argument}` {self.name!r} to return one floating tensor, examples "
                 f"first, but got {got}; take a layer in it, or behind it, that does"
             )
         return tensors[0]
@@ -212,8 +217,8 @@ class Front:
         """
         if self.is_reached:
             raise ValueError(
-                f"Expected `tag_layer` {self.name!r} to be called once in a forward pass, but it "
-                "is called again; give each call a module of its own"
+                f"Expected `{self.argument}` {self.name!r} to be called once in a forward pass, "
+                "but it is called again; give each call a module of its own"
             )
         self.is_reached = True
         if torch.is_grad_enabled():
@@ -240,9 +245,9 @@ class Front:
         if len(given) != len(wanted) or not all(map(self._is_repetition, given, wanted)):
             raise ValueError(
                 "Expected the model to be called with the inputs alone, once for every frame, "
-                f"since what lies in front of `tag_layer` {self.name!r} is not run again, but it "
-                "was called with others; inside a tunnel take a method without baselines and "
-                "steps, such as LayerGradientXActivation"
+                f"since what lies in front of `{self.argument}` {self.name!r} is not run again, "
+                "but it was called with others; inside a tunnel take a method without baselines "
+                "and steps, such as LayerGradientXActivation"
             )
 
     def _is_repetition(self, given: Tensor, once: Tensor) -> bool:
@@ -261,9 +266,9 @@ class Front:
         return bool(torch.isclose(given, once, rtol=0, atol=limit, equal_nan=True).all())
 
 
-def _no_model(forward_func: ForwardFunction) -> ValueError:
+def _no_model(forward_func: ForwardFunction, argument: str) -> ValueError:
     return ValueError(
-        "Expected `forward_func` to be a model on one device for `tag_layer`, but got "
+        f"Expected `forward_func` to be a model on one device for `{argument}`, but got "
         f"{shown(forward_func)}; pass the model itself"
     )
 

@@ -105,7 +105,9 @@ class Call:
         """
         given = tensors_in((args, kwargs))
         for place, value in self.written.items():
-            given[place].copy_(repeat(value))
+            # Torch cannot write to an expanded tensor: it stands for one that nothing reads.
+            if 0 not in given[place].stride():
+                given[place].copy_(repeat(value))
         places = count()
 
         def made(tensor: Tensor) -> Tensor:

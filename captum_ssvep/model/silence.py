@@ -88,6 +88,7 @@ def silenced(
     keep: bool = False,
     channel_dim: int | None = None,
     dims: ChannelDims | None = None,
+    values: Mapping[str, Tensor] | None = None,
 ) -> Iterator[None]:
     """Silence the named filters of some layers, or all others.
 
@@ -109,13 +110,13 @@ def silenced(
     with uncompiled(), ExitStack() as stack:
         guard: Callable[[Hook], Hook] = in_this_thread if dims else lambda hook: hook
         dims = dims or stack.enter_context(channel_dims(model, channel_dim))
-        silencer = _Silencer(keep, dims, guard)
+        silencer = _Silencer(keep, dims, guard, values)
         for name, channels in filters.items():
             layer, named = resolve_layer(name, model), _indices(name, channels)
             for handle in silencer.attach(layer, name, named):
                 stack.enter_context(handle)
         for module in model.modules():
-            if is_batch_norm(module):
+            if is_batch_norm(module) and values is None:
                 follow = guard(silencer.follow)
                 stack.enter_context(module.register_forward_hook(follow, with_kwargs=True))
         yield
@@ -124,16 +125,25 @@ def silenced(
 class _Silencer:
     """Hooks that silence filters, and their channels in a BatchNorm directly after the layer."""
 
-    def __init__(self, keep: bool, dims: ChannelDims, guard: Callable[[Hook], Hook]) -> None:
+    def __init__(
+        self,
+        keep: bool,
+        dims: ChannelDims,
+        guard: Callable[[Hook], Hook],
+        values: Mapping[str, Tensor] | None,
+    ) -> None:
         self.keep = keep
         self.dims = dims
         self.guard = guard
+        self.values = values
         # For each output: its silent channels, and how often it had been written to.
         self.given: MutableMapping[Tensor, tuple[Tensor, int]] = WeakTensorKeyDictionary()
 
     def attach(self, layer: nn.Module, name: str, named: Tensor) -> Iterator[RemovableHandle]:
         """Silence filters of a layer until these handles are removed."""
         yield layer.register_forward_hook(self.guard(partial(self.silence, name, named)))
+        if self.values is not None:
+            return
         note = layer.register_forward_hook(self.guard(partial(self.note, name, named)))
         yield note
         # After hooks registered later, since the BatchNorm takes their result.
@@ -152,7 +162,14 @@ class _Silencer:
                 f"Expected filters of layer {name!r} to be 0 to {n_channels - 1}, but got "
                 f"{named.tolist()}"
             )
-        return output.index_fill(dim, self._silent(named, output, dim), 0)
+        silent = self._silent(named, output, dim)
+        if self.values is None:
+            return output.index_fill(dim, silent, 0)
+        shape = [-1 if place == dim else 1 for place in range(output.dim())]
+        is_silent = torch.zeros(n_channels, dtype=torch.bool, device=output.device)
+        is_silent[silent] = True
+        values = self.values[name].to(output)
+        return torch.where(is_silent.view(shape), values.view(shape), output)
 
     def note(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Any:
         if not isinstance(output, Tensor) or self.dims.of(layer, name, output) != 1:

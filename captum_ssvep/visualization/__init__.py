@@ -1,5 +1,6 @@
 """What does it look like? Every function returns its figure and axes and does not show them."""
 
+from .circuits import plot_circuit
 from .interactions import plot_and_or, plot_corners, plot_interaction_matrix, plot_interactions
 from .likeness import plot_likeness
 from .maps import plot_maps, to_map, to_pixels
@@ -11,6 +12,7 @@ from .whole import plot_whole_spectrum
 
 __all__ = [
     "plot_and_or",
+    "plot_circuit",
     "plot_components",
     "plot_contrast_response",
     "plot_contrasts",

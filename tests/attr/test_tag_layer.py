@@ -286,6 +286,8 @@ class InPlace(nn.Module):
         if self.kind == "input":
             x = x.sub_(0.5)
         z = self.first(x) if self.kind != "clone" else x.clone()
+        if self.kind == "unread":
+            return self.head(self.layer(self.relu(z)))
         if self.kind in ("relu", "clone", "input"):
             y = self.relu(z)
         elif self.kind == "same":
@@ -301,7 +303,7 @@ class InPlace(nn.Module):
 
 @pytest.mark.parametrize("n_images", [1, 3])
 @pytest.mark.parametrize("layer", ["layer", "relu"])
-@pytest.mark.parametrize("kind", ["relu", "clone", "input", "same", "flat", "both"])
+@pytest.mark.parametrize("kind", ["relu", "clone", "input", "same", "flat", "both", "unread"])
 def test_modules_that_work_in_place(kind, layer, n_images):
     if layer == "relu" and kind in ("same", "flat"):
         pytest.skip("this one is not called there")

@@ -10,6 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from captum_ssvep import ablated, keep_only
 from captum_ssvep.model.replay import replayed
+from captum_ssvep.model.silence import silenced
 
 pytestmark = pytest.mark.usefixtures("one_thread", "without_gradients")
 
@@ -257,3 +258,26 @@ def test_a_compiled_model(warm):
             assert torch.equal(compiled(x), expected)
     torch.testing.assert_close(compiled(x), model(x))
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_channels_may_give_a_value_of_their_own_instead(keep):
+    """A BatchNorm behind takes these, and is not silenced."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    nn.init.normal_(model[1].weight)
+    values = torch.tensor([0.5, -2.0, 3.0, 1.0])
+    replaced = [1, 3] if keep else [0, 2]
+    expected = model[0](IMAGES)
+    expected[:, replaced] = values[replaced].view(1, -1, 1, 1)
+    with silenced(model, {"0": [0, 2]}, keep=keep, values={"0": values}):
+        torch.testing.assert_close(model(IMAGES), model[2](model[1](expected)))
+    torch.testing.assert_close(model(IMAGES), model[2](model[1](model[0](IMAGES))))
+
+
+def test_values_lie_where_the_channels_do():
+    tokens = nn.Sequential(nn.Linear(3, 4))
+    values = torch.arange(4.0)
+    with silenced(tokens, {"0": [3]}, values={"0": values}):
+        output = tokens(torch.rand(2, 5, 3))
+    assert (output[..., 3] == 3).all()
+    assert not (output[..., 2] == 2).any()

@@ -4,6 +4,7 @@ from typing import Any, assert_type
 
 from captum.attr import Attribution
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from captum_ssvep import (
     FrequencyTaggingAttribution,
@@ -15,6 +16,7 @@ from captum_ssvep import (
     score_neurons,
     to_map,
 )
+from captum_ssvep.circuits import Circuit, Labeler, build_circuit, label_nodes
 from captum_ssvep.design import Design
 from captum_ssvep.evaluation import FilterDamage
 
@@ -32,6 +34,16 @@ def of_one_layer(model: nn.Module, images: Tensor) -> None:
         assert_type(spectrum.amplitude((1, 1)), Tensor)
         assert_type(spectrum[0], TaggedSpectrum)
         assert_type(spectrum.table(), list[dict[str, Any]])
+
+
+def of_circuits(model: nn.Module, data: TensorDataset, labeler: Labeler) -> None:
+    circuit = build_circuit(model, 3, ["layer4"], data)
+    assert_type(circuit, Circuit)
+    assert_type(label_nodes(circuit, data, labeler), Circuit)
+    classes = [3, 6]
+    circuits = build_circuit(model, classes, ["layer4"], data)
+    assert_type(circuits, list[Circuit])
+    assert_type(label_nodes(circuits, data, labeler), list[Circuit])
 
 
 def of_several_layers(model: nn.Module, images: Tensor, modules: list[nn.Module]) -> None:
