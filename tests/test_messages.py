@@ -212,14 +212,15 @@ def within(silence):
     return call
 
 
-def without(model, masks):
-    with pruned(model, masks):
+def without(model, masks, channel_dim):
+    with pruned(model, masks, channel_dim=channel_dim):
         return NET(IMAGES)
 
 
-def pruned_for_good(model, masks):
+def pruned_for_good(model, masks, channel_dim):
     # Weights with masks do not fit the tests that follow.
-    return prune(copy.deepcopy(model) if isinstance(model, nn.Module) else model, masks)
+    own = copy.deepcopy(model) if isinstance(model, nn.Module) else model
+    return prune(own, masks, channel_dim=channel_dim)
 
 
 def tag(**arguments):

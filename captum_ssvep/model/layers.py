@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import network, shown
-from .._compat import inside_compiled, plain_name
+from .._compat import BatchNorm, Convolution, inside_compiled, plain_name
 from .._typing import ForwardFunction, Layer
 from .arguments import format_forward_args, run_forward
 from .threads import in_this_thread
@@ -149,7 +149,7 @@ def _named_layer(name: str, root: nn.Module | None, argument: str) -> nn.Module:
             f"Expected a module for `{argument}`, but got the name {name!r}, and names cannot be "
             "looked up in a plain function; pass the module itself"
         )
-    inner = _unwrapped(root)
+    inner = unwrapped(root)
     inside = {plain_name(full): m for full, m in inner.named_modules(remove_duplicate=False)}
     known: dict[str, nn.Module] = inside | dict(root.named_modules(remove_duplicate=False))
     if name in known:
@@ -162,10 +162,10 @@ def _named_layer(name: str, root: nn.Module | None, argument: str) -> nn.Module:
     )
 
 
-def _unwrapped(root: nn.Module) -> nn.Module:
+def unwrapped(root: nn.Module) -> nn.Module:
     """The model inside DataParallel, DistributedDataParallel and torch.compile."""
     inner = root.module if isinstance(root, WRAPPERS) else inside_compiled(root)
-    return root if inner is None else _unwrapped(inner)
+    return root if inner is None else unwrapped(inner)
 
 
 def layer_name(layer: nn.Module, root: nn.Module | None) -> str:
@@ -182,6 +182,8 @@ def n_filters_of(module: nn.Module) -> int | None:
         >>> n_filters_of(nn.Conv2d(3, 8, 3)), n_filters_of(nn.ReLU())
         (8, None)
     """
-    names = ("out_channels", "out_features", "num_features")
-    numbers = (getattr(module, name, None) for name in names)
-    return next((number for number in numbers if isinstance(number, int)), None)
+    if isinstance(module, Convolution):
+        return module.out_channels
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    return module.num_features if isinstance(module, BatchNorm) else None

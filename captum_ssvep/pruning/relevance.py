@@ -1,6 +1,7 @@
 """The score that knows which filters a network can spare."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,15 @@ from captum.attr import LayerGradientXActivation
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .._checks import instance, network, tensor
+from .._checks import instance, network, tensor, warn_user
 from .._typing import Baselines, FeatureMask
 from ..design import ChebyshevGrid, Design
 from ..design.distinct import merge_equal_frames
 from ..evaluation.damage import validate_layers
 from ..evaluation.objectives import margin_of
 from ..model.channels import channel_dims
-from ..model.layers import resolve_layer
 from ..model.norms import norms_after
+from ..model.recorder import LayerRecorder
 from ..model.untouched import undisturbed
 from ..scores.batches import Batch, Data, as_loader, batches_of, device_of
 from ..stimulus.frames import Stimulus
@@ -57,8 +58,9 @@ def score_for_pruning(
     Args:
         model (Module): A classifier that returns logits, in eval mode.
         data (Dataset or DataLoader): (input, label) pairs; 200 training images are enough.
-        layers (sequence of str): Names of convolutions, or of other layers. If a BatchNorm comes
-            directly after a layer, its output is read, which is silent in a pruned network.
+        layers (sequence of str): Names of convolutions, or of other layers. If all that takes what
+            a convolution or linear layer gives is a BatchNorm, its output is read, which is silent
+            in a pruned network. Of a layer that is called several times, the last call is read.
         design (Design, optional): The contrasts at which the parts are shown; None shows the
             images as they are, nine times as fast. Default: ``ChebyshevGrid(nodes=3)``, nine frames
         feature_mask (Tensor or tuple[Tensor, ...], optional): The parts, as in
@@ -75,8 +77,9 @@ def score_for_pruning(
         the CPU, for `masks_of`.
 
     Raises:
-        ValueError: If a layer is not in the model or not called, the BatchNorm after it cannot be
-            found out, or the data are empty or without labels.
+        ValueError: If a layer is not in the model or not called, the margin does not depend on it,
+            the BatchNorm after it cannot be found out, the data are empty or without labels, or
+            there are no gradients, as in ``torch.inference_mode``.
         TypeError: If an argument is of the wrong type.
 
     Examples::
@@ -92,36 +95,85 @@ def score_for_pruning(
     """
     if design is not None:
         instance(design, Design, "design", "a design, as `ChebyshevGrid(nodes=3)`, or None")
-    modules = _read_modules(network(model), layers)
-    method = LayerGradientXActivation(margin_of(model), modules)
-    totals = [torch.zeros(()).double() for _ in modules]
+    validate_layers(layers, network(model))
+    if torch.is_inference_mode_enabled():
+        raise ValueError(
+            "Expected gradients, but got `torch.inference_mode`, which has none; score outside it"
+        )
+    norms = norms_after(model, layers, alone=True)
+    modules: dict[str, nn.Module] = {}
+    totals = {layer: torch.zeros(()).double() for layer in layers}
     n_images = 0
     batches = batches_of(as_loader(data, batch_size, num_workers), device_of(model))
-    with undisturbed(model), channel_dims(model, channel_dim) as dims:
+    with undisturbed(model) as trace, channel_dims(model, channel_dim) as dims:
         for batch in tqdm(batches, desc="relevance", disable=not show_progress):
             labels = batch.required_classes("the margin")
             for weight, frame in _frames(batch, design, feature_mask, baselines):
-                found = method.attribute(frame, additional_forward_args=labels)
-                for place, (layer, values) in enumerate(zip(layers, found, strict=True)):
-                    dim = dims.of(modules[place], layer, tensor(values, layer))
+                modules = modules or _read_modules(model, norms, frame)
+                with trace.draws:
+                    found = _relevance(model, modules, frame, labels)
+                for layer, values in zip(layers, found, strict=True):
+                    dim = dims.of(modules[layer], layer, tensor(values, layer))
                     by_image = _of_filters(values.detach(), dim)
-                    totals[place] = totals[place] + weight * by_image.abs().sum(0)
+                    totals[layer] = totals[layer] + weight * by_image.abs().sum(0)
             n_images += len(batch)
     if not n_images:
         raise ValueError("Expected `data` to hold at least one image, but got none")
-    return {layer: total / n_images for layer, total in zip(layers, totals, strict=True)}
+    return {layer: total / n_images for layer, total in totals.items()}
 
 
-def _read_modules(model: nn.Module, layers: Any) -> list[nn.Module]:
-    """What is read of each layer: the BatchNorm directly after it, or itself.
+def _read_modules(
+    model: nn.Module, norms: Mapping[str, list[nn.Module]], frame: tuple[Tensor, ...]
+) -> dict[str, nn.Module]:
+    """What is read of each layer: the BatchNorm that alone takes what it gives, or itself.
 
     Raises:
-        ValueError: If a layer is not in the model, or the BatchNorm cannot be found out.
-        TypeError: If the layers are no list of names.
+        ValueError: If a layer is not called.
     """
-    validate_layers(layers, model)
-    norms = norms_after(model, layers)
-    return [norms[layer][0] if norms[layer] else resolve_layer(layer, model) for layer in layers]
+    calls: Counter[tuple[int, torch.device]] = Counter()
+    n_dims = {}
+
+    def receive(index: int, tensors: tuple[Tensor | None, ...]) -> None:
+        given = next(found for found in tensors if found is not None)
+        calls[index, given.device] += 1
+        n_dims[index] = given.dim()
+
+    names = list(norms)
+    recorder = LayerRecorder(model, names, every_call=True, warns_of_train_mode=False)
+    with torch.no_grad(), recorder:
+        recorder.record(frame, (), receive)
+    for (index, _), count in calls.items():
+        if count > 1:
+            warn_user(
+                f"Layer {names[index]!r} is called {count} times in one forward pass, and "
+                "only the last call is read; to read the others, give each a module of its own"
+            )
+    read: dict[str, nn.Module] = {}
+    for index, (name, layer) in enumerate(zip(names, recorder.layers, strict=True)):
+        # Where a linear layer gives tokens, the BatchNorm normalizes these.
+        over_tokens = isinstance(layer, nn.Linear) and n_dims[index] > 2
+        read[name] = norms[name][0] if norms[name] and not over_tokens else layer
+    return read
+
+
+def _relevance(
+    model: nn.Module, modules: Mapping[str, nn.Module], frame: tuple[Tensor, ...], labels: Tensor
+) -> Any:
+    """Activation times gradient of the margin, for what is read of each layer.
+
+    Raises:
+        ValueError: If the margin does not depend on one of them.
+    """
+    method = LayerGradientXActivation(margin_of(model), list(modules.values()))
+    try:
+        return method.attribute(frame, additional_forward_args=labels)
+    except RuntimeError as error:
+        if not any(cause in str(error) for cause in ("used in the graph", "does not require grad")):
+            raise
+        raise ValueError(
+            f"Expected logits that depend on all of the layers {', '.join(map(repr, modules))}, "
+            "but they do not; leave out a layer whose output the network does not use or detaches"
+        ) from error
 
 
 def _frames(

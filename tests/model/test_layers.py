@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from captum_ssvep.model.layers import layers_of
+from captum_ssvep.model.layers import layers_of, n_filters_of
 from captum_ssvep.model.recorder import LayerRecorder
 
 IMAGES = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -80,3 +80,10 @@ def test_a_part_that_is_called_module_is_not_mistaken_for_a_wrapper():
     for model in (net, nn.DataParallel(net)):
         assert LayerRecorder(model, ["fc"]).layers == [net.fc]
     assert LayerRecorder(net, ["module.fc"]).layers == [net.module.fc]
+
+
+def test_only_layers_with_filters_have_a_number_of_them():
+    other = nn.ReLU()
+    other.out_features, other.num_features = 3, 4
+    layers = nn.ConvTranspose1d(2, 6, 1), nn.Linear(2, 5), nn.BatchNorm1d(4), other
+    assert [n_filters_of(layer) for layer in layers] == [6, 5, 4, None]

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 from torch.nn.utils import prune as torch_prune
@@ -105,6 +106,60 @@ def test_a_norm_over_tokens_is_left_alone(with_random_norms):
     with pruned(model, {"0": mask}):
         expected = model(tokens)
     torch.testing.assert_close(prune(model, {"0": mask})(tokens), expected)
+
+
+def test_a_norm_after_what_hands_on_the_same_tensor_is_masked_as_silenced(
+    with_random_norms,
+):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.dropout = nn.Conv2d(3, 4, 3), nn.Dropout2d()
+            self.norm = nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            given = F.dropout(self.dropout(self.conv(x)), training=False)
+            return self.norm(input=given.contiguous().to(torch.float32))
+
+    model = with_random_norms(Model())
+    with pruned(model, {"conv": FOUR}):
+        expected = model(IMAGES)
+    assert not expected[:, 1].any()
+    torch.testing.assert_close(prune(model, {"conv": FOUR})(IMAGES), expected)
+
+
+@pytest.mark.parametrize(("channel_dim", "shape"), [(1, (2, 3)), (-1, (2, 4, 3))])
+def test_whether_a_norm_is_over_tokens_has_to_be_told(channel_dim, shape, with_random_norms):
+    model = with_random_norms(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)))
+    values = torch.rand(shape)
+    with pruned(model, {"0": FOUR}, channel_dim=channel_dim):
+        expected = model(values)
+    with pytest.raises(ValueError, match=r"`channel_dim` to say whether .* for layer '0'"):
+        prune(model, {"0": FOUR})
+    pruned_for_good = prune(model, {"0": FOUR}, channel_dim=channel_dim)
+    torch.testing.assert_close(pruned_for_good(values), expected)
+
+
+def test_channels_can_be_told():
+    class Swapped(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2)
+
+    values = torch.rand(2, 3, 4) + 1
+    model = nn.Sequential(Swapped())
+    with pruned(model, {"0": FOUR}, channel_dim=1):
+        assert (model(values) == 0).all((0, 2)).tolist() == (~FOUR).tolist()
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True)])
+def test_other_norms_send_a_constant_unless_they_are_named_as_well(norm):
+    nn.init.ones_(norm.bias)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), norm).eval()
+    with pruned(model, {"0": FOUR}):
+        assert model(IMAGES)[:, 1].any()
+    with pruned(model, {"0": FOUR, "1": FOUR}):
+        assert not model(IMAGES)[:, 1].any()
+    assert prune(copy.deepcopy(model), {"0": FOUR})(IMAGES)[:, 1].any()
 
 
 class Untraceable(nn.Module):

@@ -5,6 +5,7 @@ import copy
 import cifar
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -97,6 +98,109 @@ def test_silent_filters_have_no_score(small_network):
         scores = score_for_pruning(small_network, DATA, ["0"], show_progress=False)
     assert not scores["0"][~mask].any()
     assert scores["0"][mask].all()
+
+
+def test_a_layer_whose_output_goes_elsewhere_too_is_read_itself(with_random_norms):
+    class Shortcut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.norm = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+            self.head = nn.Linear(6, 5)
+
+        def behind(self, given):
+            return self.head((self.norm(given).relu() + given).mean((2, 3)))
+
+        def forward(self, x):
+            return self.behind(self.stem(x))
+
+    model = with_random_norms(Shortcut())
+    found = score_for_pruning(model, DATA, ["stem"], design=None, show_progress=False)
+    given = model.stem(IMAGES).detach().requires_grad_()
+    margin(model.behind(given), LABELS).sum().backward()
+    torch.testing.assert_close(
+        found["stem"], expected_score([(given.detach() * given.grad).sum((2, 3))])
+    )
+
+
+def test_a_linear_layer_that_gives_tokens_is_read_itself(with_random_norms):
+    model = with_random_norms(
+        nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4), nn.Flatten(), nn.Linear(16, 5))
+    )
+    tokens = torch.randn(3, 4, 8, generator=GENERATOR)
+    data = TensorDataset(tokens, LABELS)
+    found = score_for_pruning(model, data, ["0"], design=None, show_progress=False)
+    given = model[0](tokens).detach().requires_grad_()
+    margin(model[1:](given), LABELS).sum().backward()
+    torch.testing.assert_close(found["0"], expected_score([(given.detach() * given.grad).sum(1)]))
+
+
+def test_blocks_can_be_silent_meanwhile(small_network):
+    model = nn.Sequential(small_network[:3], small_network[3:])
+    mask = torch.tensor([True, False, True, True, False, True])
+    with pruned(model, {"0": mask}):
+        scores = score_for_pruning(model, DATA, ["0.0"], show_progress=False)["0.0"]
+    assert (scores > 0).tolist() == mask.tolist()
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_wrappers_do_not_matter(wrap, small_network):
+    expected = score_for_pruning(small_network, DATA, ["0"], show_progress=False)
+    found = score_for_pruning(wrap(small_network), DATA, ["0"], show_progress=False)
+    torch.testing.assert_close(found["0"], expected["0"])
+
+
+class Odd(nn.Module):
+    """Branches on its input, draws, calls a layer twice, and does not use what another gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU()
+        self.unused = nn.ReLU()
+
+    def forward(self, x):
+        self.unused(x)
+        if x.isnan().any():
+            return x
+        given = F.dropout(self.relu(self.norm(self.relu(self.conv(x)))), training=True)
+        return given.mean((2, 3))
+
+
+def test_other_layers_of_untraceable_networks_can_be_scored_at_their_last_call():
+    with pytest.warns(UserWarning, match="'relu' is called 2 times .* only the last call"):
+        scores = score_for_pruning(Odd().eval(), DATA, ["relu"], channel_dim=1, show_progress=False)
+    assert scores["relu"].shape == (5,)
+
+
+def test_random_generators_are_put_back():
+    model = Odd().eval()
+    before = torch.get_rng_state()
+    score_for_pruning(model, DATA, ["norm"], show_progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("unused", "depend on all of the layers 'unused'"),
+        ("conv", "it cannot .*; name the BatchNorms"),
+    ],
+)
+def test_layers_that_cannot_be_scored_are_named(layer, message):
+    with pytest.raises(ValueError, match=message):
+        score_for_pruning(Odd().eval(), DATA, [layer], show_progress=False)
+
+
+def test_layers_have_to_be_called(small_network):
+    small_network[7].idle = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match=r"called in the forward pass, but '7.idle' never was"):
+        score_for_pruning(small_network, DATA, ["7.idle"], show_progress=False)
+
+
+def test_there_have_to_be_gradients(small_network):
+    with torch.inference_mode(), pytest.raises(ValueError, match="Expected gradients"):
+        score_for_pruning(small_network, DATA, ["0"], show_progress=False)
+    with torch.no_grad():
+        assert score_for_pruning(small_network, DATA, ["0"], show_progress=False)["0"].any()
 
 
 @pytest.mark.parametrize(
