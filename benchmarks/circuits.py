@@ -152,48 +152,61 @@ def print_fidelity(found: list[Any], baseline: str, n: int, n_random: int) -> No
 
 
 def of_nodes() -> None:
-    """Single neurons: of each layer the four that matter most to each class."""
-    model, data = load_resnet(32), training_data(48, 0)
-    images, labels = load_test_images()
-    own = torch.isin(labels, torch.tensor([*CLASSES.values()]))
-    test = TensorDataset(images[own], labels[own])
+    """Single neurons: of each layer the four that matter most to a class, on its images."""
+    model = load_resnet(32)
+    images, labels = load_training_images()
+    test_images, test_labels = load_test_images()
     cores = {core.layer: core for core in find_cores(model, training_data())}
-    print(f"relative change, {len(data)} training and {len(test)} test images of the classes")
     for name, arguments in [*METHODS.items()][:3]:
         changes: dict[str, list[float]] = {}
         seconds = 0.0
-        for layer, above in itertools.pairwise(LAYERS):
-            nodes = sorted(set(cores[above].top(4).flatten().tolist()))
-            targets = [(above, node) for node in nodes]
-            core, took = timed(
-                lambda t=targets, la=layer, a=arguments: core_neurons(
-                    model, t, la, data, **QUIET, **a
+        for row, label in enumerate(CLASSES.values()):
+            data = TensorDataset(images[labels == label][:32])
+            test = TensorDataset(test_images[test_labels == label])
+            for layer, above in itertools.pairwise(LAYERS):
+                targets = [(above, node) for node in cores[above].top(4)[row].tolist()]
+                core, took = timed(
+                    lambda t=targets, la=layer, d=data, a=arguments: core_neurons(
+                        model, t, la, d, **QUIET, **a
+                    )
                 )
-            )
-            seconds += took
-            baselines = ("mean", "zero") if name == "ablation to mean" else ("mean",)
-            for n, baseline in itertools.product((4, 8), baselines):
-                found = node_fidelity(
-                    model, targets, layer, core.top(n), test, baseline=baseline, **QUIET
-                )
-                for key in ("keep", "mask", "random_keep", "random_mask"):
-                    values = getattr(found, key)
-                    values = values.mean(0) if values.dim() == 2 else values
-                    changes.setdefault(f"{key} {baseline} n = {n}", []).extend(values.tolist())
-            if name == "ablation to mean":
-                report_neurflow_measures(model, targets, core, test)
-        print(f"{name}: {seconds:.1f} s for {len(changes['keep mean n = 4'])} nodes")
+                seconds += took
+                for n in (4, 8):
+                    add_changes(changes, model, targets, core, n, test)
+                if name == "ablation to mean":
+                    report_neurflow_measures(model, targets, core, test)
+        print(f"{name}: {seconds:.1f} s for {len(CLASSES) * 16} nodes, 32 images each")
         for key, values in changes.items():
             if name == "ablation to mean" or "random" not in key:
                 print(f"  {key}: {np.mean(values):.2f} ({stats.sem(values):.2f})", flush=True)
 
 
+def add_changes(
+    changes: dict[str, list[float]],
+    model: nn.Module,
+    targets: list[Any],
+    core: CoreNeurons,
+    n: int,
+    test: TensorDataset,
+) -> None:
+    """Relative changes of some nodes with their n channels, and with random ones."""
+    for baseline in ("mean", "zero"):
+        found = node_fidelity(
+            model, targets, core.layer, core.top(n), test, baseline=baseline, **QUIET
+        )
+        for mode in ("keep", "mask"):
+            key = f"{mode}, {baseline}, n = {n}"
+            changes.setdefault(key, []).extend(getattr(found, mode).tolist())
+            random = getattr(found, f"random_{mode}").mean(0).tolist()
+            changes.setdefault(f"{key}, random", []).extend(random)
+
+
 def report_neurflow_measures(
     model: nn.Module, targets: list[Any], core: CoreNeurons, test: TensorDataset
 ) -> None:
-    """Optimality and correlation, of 40 of the test images."""
-    best = optimality(model, targets, core.layer, core.top(8), test, k=40, n_random=50, **QUIET)
-    correlation = relevance_correlation(model, core, test, k=40, n_sets=10, **QUIET)
+    """Optimality and correlation, of 15 of the test images."""
+    best = optimality(model, targets, core.layer, core.top(8), test, k=15, n_random=50, **QUIET)
+    correlation = relevance_correlation(model, core, test, k=15, n_sets=10, **QUIET)
     print(
         f"  {core.layer}, 8 of {core.n_channels}: overlap without them {best.overlap.mean():.2f}, "
         f"without random ones {best.random.mean():.2f}, random sets beaten "
