@@ -49,6 +49,7 @@ def pruning_curve(
     recalibrate_on: Data | None = None,
     batch_size: int = 100,
     num_workers: int = 0,
+    channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> PruningCurve:
     """Accuracy and loss without a share of the filters, for several shares.
@@ -69,6 +70,7 @@ def pruning_curve(
         recalibrate_on (Dataset or DataLoader, optional): Training images on which to `recalibrate`
             each pruned network. Default: None, keep its statistics
         batch_size, num_workers: As in `recalibrate`.
+        channel_dim (int, optional): As in `pruned`. Default: None
         show_progress (bool, optional): Progress bar over ratios. Default: True
 
     Returns:
@@ -105,7 +107,7 @@ def pruning_curve(
     for masks in tqdm(every, desc="pruning", disable=not show_progress):
         with ExitStack() as stack:
             stack.enter_context(undisturbed(model, warn=False))  # puts statistics back
-            stack.enter_context(pruned(model, masks))
+            stack.enter_context(pruned(model, masks, channel_dim=channel_dim))
             if recalibrate_on is not None:
                 recalibrate(
                     model,
