@@ -102,6 +102,7 @@ def explain(
     Examples::
 
         >>> from captum_ssvep.circuits import Edge, Node
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
         >>> node = Node("1", (0, 1), (0.0, 0.0), (1.0, 1.0))
         >>> circuit = Circuit(1, ("1",), (node,), (Edge("1:0,1", "class 1", 1.0),))
@@ -185,6 +186,7 @@ def what_if(
 
         >>> from torch.utils.data import TensorDataset
         >>> from captum_ssvep.circuits import Edge, Node
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
         >>> node = Node("1", (0, 1), (0.0, 0.0), (1.0, 1.0))
         >>> circuit = Circuit(1, ("1",), (node,), (Edge("1:0,1", "class 1", 1.0),))

@@ -176,6 +176,7 @@ def fidelity(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).eval()
         >>> for layer in (model[0], model[2]):
         ...     _ = nn.init.eye_(layer.weight), nn.init.zeros_(layer.bias)

@@ -113,6 +113,7 @@ def neuron_groups(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
         >>> data = TensorDataset(torch.rand(8, 4))
         >>> groups = neuron_groups(model, "0", data, n_groups=2, show_progress=False)
@@ -182,6 +183,7 @@ def patch_groups(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval()
         >>> patches = TensorDataset(torch.rand(8, 4))
         >>> groups = patch_groups(model, ("2", 1), "1", patches, n_groups=2, show_progress=False)

@@ -119,6 +119,7 @@ def neuron_interactions(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
         >>> data = TensorDataset(torch.rand(8, 4), torch.tensor([0, 1] * 4))
         >>> found = neuron_interactions(model, [0, 1], "1", data, show_progress=False)

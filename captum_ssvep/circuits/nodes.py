@@ -105,6 +105,7 @@ def node_fidelity(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1, bias=False)).eval()
         >>> _ = nn.init.ones_(model[1].weight)
         >>> data = TensorDataset(torch.rand(8, 2))
@@ -169,6 +170,7 @@ def optimality(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
         >>> data = TensorDataset(torch.rand(8, 4))
         >>> found = optimality(model, ("2", 1), "1", [[0]], data, k=3, show_progress=False)
@@ -234,6 +236,7 @@ def relevance_correlation(
 
         >>> from torch.utils.data import TensorDataset
         >>> from captum_ssvep.circuits import core_neurons
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
         >>> data = TensorDataset(torch.rand(8, 4))
         >>> core = core_neurons(model, [("2", 0), ("2", 1)], "1", data, show_progress=False)

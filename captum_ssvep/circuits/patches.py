@@ -86,6 +86,7 @@ def concept_patches(
     Examples::
 
         >>> from torch.utils.data import TensorDataset
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU()).eval()
         >>> images = torch.zeros(4, 1, 8, 8)
         >>> images[2, :, :4, 4:] = 1  # the third image is bright at the top right
