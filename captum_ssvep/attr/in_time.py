@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,7 @@ class _Steps:
         forward_args: tuple[Any, ...],
     ) -> None:
         self.flicker, self.recorder, self.forward_args = flicker, recorder, forward_args
+        self.in_sequence = isinstance(presentation, InSequence)
         steps = presentation if isinstance(presentation, StepByStep) else StepByStep()
         self.reset, self.carry = steps.reset, steps.carry
         self.carried: Mapping[str, Any] = {}
@@ -96,7 +97,9 @@ class _Steps:
         n_examples = self.flicker.stimulus.n_examples
         given = repeat_forward_args(self.forward_args, n_examples, 1, rows)
         inputs = self.flicker.inputs_of(rows, frames, 1)
-        with watched(partial(_validate_recurrent, n_frames)):
+        # Step by step, a moment may hold a sequence of another kind, such as words.
+        checked = watched(partial(_validate_recurrent, n_frames))
+        with checked if self.in_sequence else nullcontext():
             output = self.recorder.record(inputs, given, receive, self.carried)
         if self.carry:
             self.carried = self.carry(output)

@@ -583,6 +583,29 @@ def test_examples_taken_for_moments_are_told(kind, batch_first):
     assert right.mean.shape == (3, 3)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_step_by_step_a_moment_may_be_a_sequence_of_its_own(batch_first):
+    """Of one example with five words, in which time does not lie."""
+    shape = (1, 5, 4) if batch_first else (5, 1, 4)
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(4, 3, batch_first=batch_first)
+
+        def forward(self, words):
+            return self.rnn(words.reshape(shape))[0].reshape(1, 5, 3)
+
+    model = Reader().double().eval()
+    words = torch.rand(1, 5, 4, generator=torch.Generator().manual_seed(0)).double()
+    tagging = FrequencyTaggingAttribution(model, model)
+    spectrum = tagging.spectrum(words, presentation=StepByStep())
+    with torch.no_grad():
+        series = torch.stack([model(frame) for frame in tagged_sequence(words, DESIGN)])
+    expected = TaggedSpectrum.from_series(series, DESIGN).amplitude((1, 0))
+    torch.testing.assert_close(spectrum.amplitude((1, 0)), expected)
+
+
 @pytest.mark.parametrize("delay", [0, 2, 8])
 def test_readings_with_signs_warn_of_a_delay(delay):
     """Of eight frames, 67 ms, a product looks like a maximum."""
