@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
-from .._checks import finite_floats, instance, integer, network, position, shown, tensor
+from .._checks import finite_floats, instance, integer, network, position, shown
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
-from ..scores.batches import Data, batches_of, described, device_of
+from ..scores.batches import Data, batches_of, described, device_of, image_in
 from ..scores.data import Shard
 from ..scores.order import batches_of_indices
 
@@ -343,14 +343,7 @@ def image_at(data: Any, place: int) -> Tensor:
             f"Expected `data` to be a Dataset or a tensor of images, but got {shown(data)}; of a "
             "DataLoader pass its `dataset`"
         )
-    try:
-        item = data[place]
-    except (IndexError, KeyError) as error:
-        raise ValueError(
-            f"Expected `data` to be the images that the patches come from, but got "
-            f"{described(data)} without an image {place}"
-        ) from error
-    image = tensor(item[0] if isinstance(item, (tuple, list)) else item, "data")
+    image = image_in(data, place, "data", "the images that the patches come from")
     if image.dim() != 3 or not image.is_floating_point():
         raise ValueError(
             "Expected `data` of floating images of shape (channels, height, width), but got "

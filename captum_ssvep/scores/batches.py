@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
 
-from .._checks import integer, warn_user
+from .._checks import integer, tensor, warn_user
 from .._typing import Inputs
 
 Data = Dataset[Any] | DataLoader[Any]
@@ -257,3 +257,25 @@ def device_of(model: nn.Module | None) -> torch.device | None:
     """The device of a model's parameters; None where there are none, or all are offloaded."""
     parameters = iter(()) if model is None else model.parameters()
     return next((parameter.device for parameter in parameters if not parameter.is_meta), None)
+
+
+def image_in(data: Any, place: int, name: str, origin: str) -> Tensor:
+    """An image of a data set, without its label.
+
+    Args:
+        data: The data set, or a tensor.
+        place: Which image.
+        name: The argument's name, for messages.
+        origin: What the data have to be, for messages.
+
+    Raises:
+        ValueError: If there is no such image.
+        TypeError: If it is no tensor.
+    """
+    try:
+        item = data[place]
+    except (IndexError, KeyError) as error:
+        raise ValueError(
+            f"Expected `{name}` to be {origin}, but got {described(data)} without an image {place}"
+        ) from error
+    return tensor(item[0] if isinstance(item, (tuple, list)) else item, name)

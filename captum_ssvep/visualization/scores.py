@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from .._checks import instance, number, tensor
+from .._checks import instance, number
 from ..design import ComponentSelection
 from ..design.components import COMPONENT_GROUPS, in_group
-from ..scores.batches import described
+from ..scores.batches import image_in
 from ..scores.result import NeuronScores, neuron_scores
 from ..scores.significance import Test
 from ..spectrum.statistics import STATISTICS
@@ -224,7 +223,10 @@ def plot_top_images(
     index = neuron_index(neuron, top_images.shape[1:])
     top_scores = scores.overall[layer].top_scores
     chosen, values = (t.movedim(0, -1)[index].tolist() for t in (top_images, top_scores))
-    pictures = [to_pixels(_image(images, place)[None], mean, std)[0] for place in chosen]
+    origin = "the data that were scored"
+    pictures = [
+        to_pixels(image_in(images, place, "images", origin)[None], mean, std)[0] for place in chosen
+    ]
     figure, grid = plt.subplots(
         1, len(chosen), figsize=(1.3 * len(chosen) + 0.3, 2.0), squeeze=False, layout="constrained"
     )
@@ -235,18 +237,6 @@ def plot_top_images(
         axis.set(xticks=[], yticks=[])
     figure.suptitle(f"Filter {neuron} of {layer}: {STATISTICS[scores.statistic].axis_label}")
     return figure, grid[0]
-
-
-def _image(images: Any, place: int) -> Tensor:
-    """An image of the data that were scored."""
-    try:
-        item = images[place]
-    except (IndexError, KeyError) as error:
-        raise ValueError(
-            f"Expected `images` to be the data that were scored, but got {described(images)} "
-            f"without an image {place}"
-        ) from error
-    return tensor(item[0] if isinstance(item, (tuple, list)) else item, "images")
 
 
 def _grouped_bars(
