@@ -1,5 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Several tests at once, each on one core; no more, for the memory that their networks take.
+AT_ONCE := --numprocesses=auto --maxprocesses=4
+test notebooks test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint notebooks package test-lowest test-newest clean
 
@@ -7,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(AT_ONCE)
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -17,8 +20,8 @@ lint: .venv/tested
 
 # Runs every notebook and leaves the files as they are.
 notebooks: .venv/tested
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=1200 --timeout=2400 --durations=0 -p no:randomly \
-	    --override-ini=addopts= --override-ini=filterwarnings= tutorials
+	$(BIN)/python -m pytest $(AT_ONCE) --nbmake --nbmake-timeout=1200 --timeout=2400 --durations=0 \
+	    -p no:randomly --override-ini=addopts= --override-ini=filterwarnings= tutorials
 
 # Builds, and tries the wheel elsewhere in a virtual environment of its own.
 package: .venv/tested
@@ -34,11 +37,11 @@ package: .venv/tested
 
 # The tests with the oldest versions that pyproject.toml allows (Python 3.10 or 3.11).
 test-lowest: .venv-lowest/tested
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python -m pytest $(AT_ONCE)
 
 # The tests with Captum's main branch and the newest torch, pre-releases too: what will break next.
 test-newest: .venv-newest/tested
-	.venv-newest/bin/python -m pytest
+	.venv-newest/bin/python -m pytest $(AT_ONCE)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
