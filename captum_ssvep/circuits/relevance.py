@@ -106,7 +106,8 @@ def core_neurons(
             activation x gradient while the halves of the image flicker, whose absolute relevance is
             the energy of intermodulations, that is, how much the target needs the channel to
             combine the halves. Or a layer method of Captum: its class, or a function that makes it
-            from a forward function and the layer. Default: ``"ablation"``
+            from a forward function and the layer (those of DeepLift for classes and functions
+            alone). Default: ``"ablation"``
         baseline (str, optional): What replaces a channel: its ``"mean"`` over data and positions,
             or ``"zero"``, as in `ablated`. Methods of Captum and ``"tagged"`` do without. Default:
             ``"mean"``

@@ -72,8 +72,8 @@ def channel_list(channels: Any) -> list[int]:
 
     Examples::
 
-        >>> channel_list(torch.tensor([3, 0]))
-        [3, 0]
+        >>> channel_list(range(2, 4))
+        [2, 3]
     """
     items = channels.tolist() if isinstance(channels, Tensor) else channels
     expected = "a sequence of channels, as [0, 3]; None takes all"

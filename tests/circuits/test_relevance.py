@@ -1,6 +1,7 @@
 """Core neurons, against networks changed by hand."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ N_IMAGES = 6
 IMAGES = torch.randn(N_IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(3)).double()
 LABELS = torch.tensor([0, 2, 1, 1, 0, 2])
 DATA = TensorDataset(IMAGES, LABELS)
-METHODS = ["ablation", "ig", "activation_gradient", "tagged", LayerConductance, LayerDeepLift]
+METHODS = ["ablation", "ig", "activation_gradient", "tagged", LayerConductance]
 
 
 class Residual(nn.Module):
@@ -251,7 +252,8 @@ def test_a_layer_is_a_module_or_its_name(model):
 
 def test_a_model_in_train_mode_and_a_missing_class_are_mentioned_once(model):
     training = copy.deepcopy(model).train()
-    with pytest.warns(UserWarning, match="train mode") as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         find(training, [0, 1, 0], batch_size=2, data=TensorDataset(IMAGES, LABELS * 0 + 1))
     messages = [str(warning.message) for warning in caught]
     assert sum("train mode" in message for message in messages) == 1
@@ -267,3 +269,16 @@ def test_a_target_that_is_never_called_is_refused_in_words_of_circuits(model):
 
     with pytest.raises(ValueError, match="or the `layer` that is replaced, but 'idle' was not"):
         find(Idle().double().eval(), ("idle", 0))
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_methods_that_rewrite_the_network_run_too():
+    torch.manual_seed(0)
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(5, 3),
+    ).double().eval()  # fmt: skip
+    by_rescale, by_path = (
+        find(chain, 1, "1", method=method).signed for method in (LayerDeepLift, LayerConductance)
+    )
+    assert torch.corrcoef(torch.cat([by_rescale, by_path]))[0, 1] > 0.99
