@@ -341,16 +341,7 @@ class Kinds(nn.Module):
 
 def photographs() -> Tensor:
     """As ImageNet's networks take them, one of each class, in the order of the classes."""
-    transforms = torchvision.transforms.v2
-    preprocess = transforms.Compose(
-        [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToImage(),
-            transforms.ToDtype(torch.float32, scale=True),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
+    preprocess = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1.transforms()
     paths = sorted((Path(os.environ["CAPTUM_SSVEP_DATA"]) / "photos").rglob("*.*"))
     return torch.stack([preprocess(Image.open(path).convert("RGB")) for path in paths])
 

@@ -107,7 +107,11 @@ class Front:
                 self.model.register_forward_pre_hook(begin, with_kwargs=True),
                 replaying(self.model, {**self._replays, self.layer: _Flickering(self)}),
             ):
-                yield torch.cat(activations)
+                try:
+                    yield torch.cat(activations)
+                finally:
+                    # They hold the front, and with it all that was remembered.
+                    self._replays = {}
 
     def _run_block(self, inputs: Inputs) -> _Block:
         given: list[Tensor] | None = None

@@ -185,6 +185,8 @@ class LayerRecorder:
 
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
+        # Drop the receiver: it may belong to what holds this recorder, and large tensors with both.
+        self._begin(0, lambda index, tensors: None)
 
     def record(
         self,
