@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .._checks import shown
 from ..evaluation.objectives import logits_in, margin
-from ..model.channels import ChannelDims, mean_of_channels
+from ..model.channels import ChannelDims, mean_of_channels, widened
 from ..model.front import Front
 from ..model.layers import resolve_layer
 from ..model.recorder import LayerRecorder
@@ -76,7 +76,8 @@ class Behind:
         def receive(index: int, tensors: tuple[Tensor | None, ...]) -> None:
             if index:
                 module, name = self.recorder.layers[index], self.layers[index]
-                found[index] = channel_means(tensors, module, name, self.targets, self.dims)
+                means = channel_means(tensors, module, name, self.targets, self.dims)
+                found[index] = means.clone()  # an in-place ReLU would write into a linear layer's
 
         learning = self.front.learning() if self._is_first else nullcontext()
         self._is_first = False
@@ -149,7 +150,7 @@ def value_of(target: ParsedTarget, output: object, n_images: int) -> Tensor:
             raise ValueError(
                 f"Expected `target` to be a class from 0 to {logits.shape[1] - 1}, but got {target}"
             )
-        return margin(logits, torch.full((n_images,), target))
+        return margin(widened(logits), torch.full((n_images,), target))
     value = target(output) if callable(target) else None
     if not isinstance(value, Tensor) or value.shape != (n_images,) or value.is_complex():
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else shown(value)
@@ -195,6 +196,7 @@ def behind(
             layers,
             exits_early=all(isinstance(target, Channel) for target in targets),
             is_behind=lambda: front.is_reached,
+            warns_of_train_mode=False,  # which was noticed before
         )
         with recorder:
             yield Behind(model, layers, targets, batch, dims, front, recorder, activations)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .._checks import instance, integer, network, shown
+from .._typing import Layer
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
 from ..scores.batches import Data, as_loader, batches_of, device_of
 from ..scores.tally import Moments
 from .circuit import Circuit, Node, name_of_target
-from .clusters import cluster
 from .edges import with_edges
 from .groups import neuron_groups
 from .methods import Method
@@ -33,7 +33,7 @@ ROUNDING = 1e-5
 def build_circuit(
     model: nn.Module,
     target: list[Any],  # of targets; list[Target] would reject a list[int]
-    layers: Sequence[str],
+    layers: Sequence[Layer],
     data: Data,
     budget: int = 8,
     *,
@@ -53,7 +53,7 @@ def build_circuit(
 def build_circuit(
     model: nn.Module,
     target: Target,
-    layers: Sequence[str],
+    layers: Sequence[Layer],
     data: Data,
     budget: int = 8,
     *,
@@ -72,7 +72,7 @@ def build_circuit(
 def build_circuit(
     model: nn.Module,
     target: Target | list[Any],
-    layers: Sequence[str],
+    layers: Sequence[Layer],
     data: Data,
     budget: int = 8,
     *,
@@ -103,7 +103,8 @@ def build_circuit(
         target (int, Channel, tuple, callable or list): A class, a channel of a layer behind, a
             function of the output, as in `core_neurons`; or a list of these. Circuits for several
             targets take little longer than one.
-        layers (sequence of str): Names of the layers, from the input to the output.
+        layers (sequence of Module or str): The layers, or their names, from the input to the
+            output.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs, with images of a class and
             others. A loader must not shuffle.
         budget (int, optional): Channels in a layer. Default: 8
@@ -158,7 +159,7 @@ def build_circuit(
             model, [*targets], layer, data, method=method, baseline=baseline, **options
         )
         chosen = [_relevant(core, place, budget) for place in range(len(drafts))]
-        groups = _groups(model, layer, data, n_groups, options)
+        groups = neuron_groups(model, layer, data, n_groups=n_groups, **options).members
         drafts = [
             replace(draft, nodes=draft.nodes + _nodes(layer, channels, groups, moments[layer]))
             for draft, channels in zip(drafts, chosen, strict=True)
@@ -170,7 +171,7 @@ def build_circuit(
 
 
 def _layer_names(model: nn.Module, layers: Any) -> tuple[str, ...]:
-    expected = "a sequence of names, from the input on; `layers_of(model)` lists some"
+    expected = "a sequence of layers, from the input on; `layers_of(model)` names some"
     given = instance(layers, (list, tuple), "layers", expected)
     names = tuple(named_layer(model, layer, "layers") for layer in given)
     if not names or len(set(names)) < len(names):
@@ -190,17 +191,6 @@ def _relevant(core: CoreNeurons, place: int, budget: int) -> list[int]:
             f"on which {name_of_target(core.targets[place])} depends; leave it out"
         )
     return channels
-
-
-def _groups(
-    model: nn.Module, layer: str, data: Data, n_groups: int | None, options: dict[str, Any]
-) -> Sequence[Sequence[int]]:
-    """Groups of a layer's channels; as many as its live channels, if these are fewer."""
-    found = neuron_groups(model, layer, data, n_groups=n_groups and 1, **options)
-    if n_groups is None:
-        return found.members
-    n_live = sum(map(len, found.members))
-    return cluster(found.profiles, min(n_groups, n_live)).members
 
 
 @torch.no_grad()

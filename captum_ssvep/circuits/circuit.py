@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .._checks import choice, count, file_path, instance, shown
+from ..model.channels import widened
 from .patches import Patch
 from .targets import Channel, ParsedTarget, as_targets
 
@@ -68,7 +69,7 @@ class Node:
         Returns:
             Tensor: Shape ``(N, ...)``.
         """
-        channels = list(self.readout)
+        channels, activations = list(self.readout), widened(activations)
         shape = [-1] + [1] * (activations.dim() - 2)
         weights = activations.new_tensor(list(self.readout.values())).reshape(shape)
         means = activations.new_tensor(self.means).reshape(shape)
@@ -230,21 +231,17 @@ class Circuit:
                 f"Expected `values` with the format {FORMAT!r}, but got "
                 f"{shown(values.get('format'))}; `Circuit.to_dict` gives them"
             )
-        target = values["target"]
-        (parsed,) = as_targets(tuple(target) if isinstance(target, list) else target)
-        nodes = (
-            Node(
-                given["layer"],
-                tuple(given["channels"]),
-                tuple(given["means"]),
-                tuple(given["scales"]),
-                tuple(Patch(image, (*box,), value) for image, box, value in given["patches"]),
-                given["label"],
-            )
-            for given in values["nodes"]
-        )
-        edges = (Edge(*edge) for edge in values["edges"])
-        return cls(parsed, tuple(values["layers"]), tuple(nodes), tuple(edges))
+        try:
+            target = values["target"]
+            (parsed,) = as_targets(tuple(target) if isinstance(target, list) else target)
+            nodes = tuple(map(_node_of, values["nodes"]))
+            edges = tuple(Edge(*edge) for edge in values["edges"])
+            return cls(parsed, tuple(values["layers"]), nodes, edges)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Expected `values` that `Circuit.to_dict` gave, but they lack or changed "
+                f"something ({type(error).__name__}: {error}); build the circuit again"
+            ) from error
 
     def save(self, path: str | Path) -> None:
         """Write the circuit to a JSON file."""
@@ -308,6 +305,18 @@ def name_of_target(target: ParsedTarget) -> str:
     if isinstance(target, Channel):
         return f"{target.layer}:{target.channel}"
     return "target"
+
+
+def _node_of(values: Mapping[str, Any]) -> Node:
+    """A node from what `Circuit.to_dict` gave for it."""
+    return Node(
+        values["layer"],
+        tuple(values["channels"]),
+        tuple(values["means"]),
+        tuple(values["scales"]),
+        tuple(Patch(image, (*box,), value) for image, box, value in values["patches"]),
+        values["label"],
+    )
 
 
 def _pair(target: Any) -> list[Any]:

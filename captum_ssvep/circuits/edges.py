@@ -78,7 +78,7 @@ class _Step:
     def effects(self, segment: Behind, known: Prepared) -> list[Tensor]:
         """For each circuit, the effects of children on parents, ``(N, parents, children)``."""
         fill = known.fill[self.layer]
-        means = mean_of_channels(segment.activations, segment.channel_dim).double().cpu()
+        means = mean_of_channels(segment.activations, segment.channel_dim).cpu().double()
         removed_means = torch.zeros(means.shape[1]) if fill is None else fill.cpu()
         whole = segment.values()
         found = []

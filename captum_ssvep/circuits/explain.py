@@ -226,7 +226,14 @@ def what_if(
 def _circuit_of(model: nn.Module, circuit: Circuit) -> Circuit:
     """The circuit, if both are what they should be."""
     network(model)
-    return instance(circuit, Circuit, "circuit", "a circuit; `build_circuit` makes one")
+    own = instance(circuit, Circuit, "circuit", "a circuit; `build_circuit` makes one")
+    bare = [layer for layer in own.layers if not own.nodes_of(layer)]
+    if bare:
+        raise ValueError(
+            f"Expected a `circuit` with nodes in each of its layers, but it has none in "
+            f"{', '.join(bare)}; leave these layers out"
+        )
+    return own
 
 
 def _means(nodes: Sequence[Node], known: Prepared) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .._checks import choice, count, integer, network
+from .._typing import Layer
 from ..attr import FrequencyTaggingAttribution
 from ..evaluation.objectives import logits_in
 from ..model.channels import mean_of_channels
@@ -20,7 +21,7 @@ from .behind import behind
 from .clusters import Clusters, cluster
 from .methods import gradient_relevance
 from .prepared import Prepared, named_layer, prepared
-from .targets import ParsedTarget, Target, as_targets
+from .targets import ParsedTarget, Target, as_targets, channel_list
 
 Features = Literal["relevance", "activation", "tagged"]
 FEATURES: tuple[Features, ...] = get_args(Features)
@@ -64,7 +65,7 @@ class NeuronGroups:
 
 def neuron_groups(
     model: nn.Module,
-    layer: str,
+    layer: Layer,
     data: Data,
     target: Target | list[Target] | None = None,
     *,
@@ -89,7 +90,7 @@ def neuron_groups(
 
     Args:
         model (Module): The model, in eval mode.
-        layer (str): Name of the layer.
+        layer (Module or str): The layer, or its name.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs, of all kinds of images.
         target (int, Channel, tuple, callable or list, optional): As in `core_neurons`; several, as
             the channels of the layer above. Default: the logits; of more than 32 classes as many
@@ -108,7 +109,8 @@ def neuron_groups(
         NeuronGroups: The groups, and scores of each number of groups.
 
     Raises:
-        ValueError, TypeError: As `core_neurons`, or if features or channels are not known.
+        ValueError, TypeError: As `core_neurons`, or if features or channels are not known, or
+            features do without the target.
 
     Examples::
 
@@ -122,10 +124,16 @@ def neuron_groups(
     """
     choice(features, "features", FEATURES)
     validate_numbers(n_groups, max_groups, seed)
+    layer = named_layer(network(model), layer)
     targets = None if target is None else as_targets(target)
+    if targets is not None and features != "relevance":
+        raise ValueError(
+            f"Expected no `target` for features={features!r}, which do not depend on one; leave it "
+            "out, or take features='relevance'"
+        )
     profiles = profiles_of(
         model,
-        named_layer(network(model), layer),
+        layer,
         data,
         _relevance_to(targets, seed) if features == "relevance" else _RESPONSES[features],
         batch_size=batch_size,
@@ -150,7 +158,7 @@ def neuron_groups(
 def patch_groups(
     model: nn.Module,
     target: Target,
-    layer: str,
+    layer: Layer,
     data: Data,
     *,
     n_groups: int | None = None,
@@ -169,7 +177,7 @@ def patch_groups(
     Args:
         model (Module): The model, in eval mode.
         target (int, Channel, tuple or callable): A single target, as in `core_neurons`.
-        layer (str): Name of a layer in front of the target.
+        layer (Module or str): A layer in front of the target, or its name.
         data (Dataset or DataLoader): The images.
         n_groups, max_groups, seed: As in `neuron_groups`.
         batch_size, num_workers, channel_dim, show_progress: As in `core_neurons`.
@@ -241,24 +249,12 @@ def profiles_of(
 
 
 def _chosen(channels: Any, n_channels: int) -> list[int]:
-    if channels is None:
-        return [*range(n_channels)]
-    try:
-        chosen = [integer(channel, "channels", at_least=0) for channel in _items(channels)]
-    except TypeError as error:
-        raise TypeError(f"{error}; pass a list of channels, as [0, 3]") from None
-    if not chosen or max(chosen) >= n_channels or len(set(chosen)) < len(chosen):
+    chosen = [*range(n_channels)] if channels is None else channel_list(channels)
+    if max(chosen) >= n_channels:
         raise ValueError(
-            f"Expected `channels` to be different channels from 0 to {n_channels - 1}, but got "
-            f"{chosen}"
+            f"Expected `channels` to be channels from 0 to {n_channels - 1}, but got {chosen}"
         )
     return chosen
-
-
-def _items(values: Any) -> list[Any]:
-    if isinstance(values, Tensor):
-        values = values.tolist()
-    return list(values) if isinstance(values, (list, tuple, range)) else [values]
 
 
 def _relevance_to(targets: Sequence[ParsedTarget] | None, seed: int) -> Profiler:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .._checks import choice, count, integer, network, shown
+from .._typing import Layer
 from ..scores.batches import Data, as_loader, batches_of, device_of
 from .behind import Behind, behind
 from .methods import gradient_relevance
@@ -73,7 +74,7 @@ class NeuronInteractions:
 def neuron_interactions(
     model: nn.Module,
     target: Target | list[Target],
-    layer: str,
+    layer: Layer,
     data: Data,
     *,
     channels: Sequence[int] | Sequence[Sequence[int]] | None = None,
@@ -98,7 +99,7 @@ def neuron_interactions(
     Args:
         model (Module): The model, in eval mode.
         target (int, Channel, tuple, callable or list): As in `core_neurons`.
-        layer (str): Name of the layer.
+        layer (Module or str): The layer, or its name.
         data (Dataset or DataLoader): As in `core_neurons`; classes count alike.
         channels (sequence of int, or of sequences, optional): The channels, or groups of them that
             are removed together. Default: all channels

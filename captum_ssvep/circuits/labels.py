@@ -82,7 +82,7 @@ def soft_wpmi(similarities: Tensor, *, sharpness: float = 10.0, weight: float = 
     n_crops = similarities.shape[1]
     first, last = MEMBERSHIP
     belongs = first - (first - last) * torch.arange(n_crops, dtype=torch.double) / n_crops
-    fits = F.softmax(sharpness * similarities.double().cpu(), dim=2)
+    fits = F.softmax(sharpness * similarities.cpu().double(), dim=2)
     of_group = torch.log1p(belongs[:, None] * (fits - 1)).sum(1)
     of_all = of_group.logsumexp(0) - math.log(len(of_group))
     return of_group - weight * of_all
@@ -172,7 +172,7 @@ class EmbeddingLabeler:
                 f"say how groups differ, but got {len(crops)} of sizes "
                 f"{sorted(sizes)}"
             )
-        texts = F.normalize(self.embeddings.double().cpu(), dim=1)
+        texts = F.normalize(self.embeddings.cpu().double(), dim=1)
         similarities = []
         for group in crops:
             with torch.no_grad():
@@ -182,7 +182,7 @@ class EmbeddingLabeler:
                     f"Expected `embed` to give shape {(len(group), texts.shape[1])}, as the "
                     f"embeddings of texts have, but got {shown(images)}"
                 )
-            similarities.append(F.normalize(images.double().cpu(), dim=1) @ texts.T)
+            similarities.append(F.normalize(images.cpu().double(), dim=1) @ texts.T)
         return soft_wpmi(torch.stack(similarities), sharpness=self.sharpness, weight=self.weight)
 
     def __call__(self, crops: Sequence[Tensor], /) -> list[str]:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from .._checks import choice, shown
 from ..attr.tunnel import FrequencyTunnel
-from ..model.channels import ChannelDims
+from ..model.channels import ChannelDims, widened
 from ..model.layers import resolve_layer
 from ..model.recorder import LayerRecorder
 from ..scores.batches import Batch
 from ..spectrum import TaggedSpectrum
 from .behind import Behind, behind, channel_means, value_of
+from .prepared import Prepared
 from .targets import Channel, ParsedTarget
 
 MethodName = Literal["ablation", "ig", "activation_gradient", "tagged"]
@@ -32,9 +33,8 @@ def relevance(
     layer: str,
     targets: tuple[ParsedTarget, ...],
     batch: Batch,
-    dims: ChannelDims,
+    known: Prepared,
     method: Method,
-    fill: Tensor | None,
 ) -> Tensor:
     """Signed and absolute relevance of each channel in each image, shape ``(2, N, targets, C)``.
 
@@ -43,17 +43,16 @@ def relevance(
         layer: Name of the layer.
         targets: What the channels are relevant to.
         batch: The images.
-        dims: Where channels lie, learned from a complete pass.
+        known: Where channels lie, how many there are, and what replaces one.
         method: As in `core_neurons`.
-        fill: What replaces a channel, one number each; None for silence.
     """
     if callable(method):
-        signed = attributed(model, layer, targets, batch, dims, method)
+        signed = attributed(model, layer, targets, batch, known, method)
     elif method == "tagged":
-        return tagged(model, layer, targets, batch, dims)
+        return tagged(model, layer, targets, batch, known.dims)
     else:
-        with behind(model, layer, targets, batch, dims) as segment:
-            signed = _BEHIND[method](segment, fill)
+        with behind(model, layer, targets, batch, known.dims) as segment:
+            signed = _BEHIND[method](segment, known.fill[layer])
     return torch.stack([signed, signed.abs()])
 
 
@@ -88,14 +87,14 @@ def gradient_relevance(segment: Behind, fill: Tensor | None, removed: Sequence[i
         fill: The baseline :math:`b`, one number per channel.
         removed: Channels that are replaced meanwhile. Default: none
     """
-    change = segment.activations - _along(segment, fill)
+    change = widened(segment.activations) - _along(segment, fill)
     return _gradient_times(segment, segment.activations, change, removed=removed, fill=fill)
 
 
 def integrated_gradients(segment: Behind, fill: Tensor | None) -> Tensor:
     """The same with the gradient's mean over the way from the baseline, in `IG_STEPS` steps."""
     base = _along(segment, fill)
-    change = segment.activations - base
+    change = widened(segment.activations) - base
     parts = [
         _gradient_times(segment, base + (step + 0.5) / IG_STEPS * change, change)
         for step in range(IG_STEPS)
@@ -128,7 +127,7 @@ def _gradient_times(
 ) -> Tensor:
     """Gradient of each target, times the change and summed over positions: ``(N, targets, C)``."""
     with torch.enable_grad():
-        leaf = at.detach().clone().requires_grad_()
+        leaf = at.detach().to(segment.activations, copy=True).requires_grad_()
         values = segment.values(leaf, removed=removed, fill=fill)
         found = []
         for column in values.unbind(1):
@@ -150,7 +149,7 @@ def attributed(
     layer: str,
     targets: tuple[ParsedTarget, ...],
     batch: Batch,
-    dims: ChannelDims,
+    known: Prepared,
     method: Callable[..., Any],
 ) -> Tensor:
     """Attributions of a method of Captum, summed over positions: ``(N, targets, channels)``.
@@ -161,7 +160,7 @@ def attributed(
     module = resolve_layer(layer, model)
     found = []
     for target in targets:
-        method_of_target = method(_forward_of(model, target, dims), module)
+        method_of_target = method(_Reading(model, target, known.dims), module)
         attribute = getattr(method_of_target, "attribute", None)
         if not callable(attribute):
             raise TypeError(
@@ -174,7 +173,14 @@ def attributed(
                 "Expected `method` to give one tensor shaped like the layer, but got "
                 f"{shown(result)}; choose a layer method"
             )
-        found.append(_sum_of_channels(result.detach(), dims.of(module, layer, result)))
+        sums = _sum_of_channels(result.detach(), known.dims.of(module, layer, result))
+        if sums.shape[1] != known.n_channels[layer]:
+            raise ValueError(
+                f"Expected `method` to attribute to each of {known.n_channels[layer]} channels of "
+                f"{layer!r}, but got shape {tuple(result.shape)}; choose a layer method that does, "
+                "as LayerGradCam does not"
+            )
+        found.append(sums)
     return torch.stack(found, dim=1)
 
 
@@ -197,7 +203,7 @@ def tagged(
 
     signed, absolute = [], []
     for target in targets:
-        method = LayerGradientXActivation(_forward_of(model, target, dims), module)
+        method = LayerGradientXActivation(_Reading(model, target, dims), module)
         spectrum = FrequencyTunnel(method).spectrum(
             batch.inputs, components="intermodulations", n_neighbors=0, pooling=pool
         )
@@ -207,23 +213,29 @@ def tagged(
     return torch.stack([torch.stack(signed, dim=1), torch.stack(absolute, dim=1)])
 
 
-def _forward_of(model: nn.Module, target: ParsedTarget, dims: ChannelDims) -> Callable[..., Tensor]:
-    """A function of the inputs that gives a target, one number per image."""
+class _Reading(nn.Module):
+    """The network up to a target, one number per image.
 
-    def forward(*inputs: Tensor) -> Tensor:
+    A module, since methods of Captum that rewrite networks, as DeepLift, take no function.
+    """
+
+    def __init__(self, model: nn.Module, target: ParsedTarget, dims: ChannelDims) -> None:
+        super().__init__()
+        self.model, self.target, self.dims = model, target, dims
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Read the target."""
+        target = self.target
         if not isinstance(target, Channel):
-            return value_of(target, model(*inputs), len(inputs[0]))
+            return value_of(target, self.model(*inputs), len(inputs[0]))
         found: list[Tensor] = []
-        with LayerRecorder(model, [target.layer]) as recorder:
+        with LayerRecorder(self.model, [target.layer]) as recorder:
+            module = recorder.layers[0]
             recorder.record(
                 inputs,
                 (),
                 lambda index, tensors: found.append(
-                    channel_means(tensors, recorder.layers[0], target.layer, [target], dims)
+                    channel_means(tensors, module, target.layer, [target], self.dims)
                 ),
             )
         return found[0][:, target.channel]
-
-    # Where Captum's methods and ours look for the names of layers.
-    vars(forward)["__wrapped__"] = model
-    return forward

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .._checks import instance, integer, network, shown
+from .._typing import Layer
 from ..scores.batches import Data, as_loader, batches_of, device_of
 from .behind import behind
 from .prepared import Baseline, named_layer, prepared
@@ -66,7 +67,7 @@ class Optimality:
 def node_fidelity(
     model: nn.Module,
     target: Target | list[Target],
-    layer: str,
+    layer: Layer,
     channels: Tensor | Sequence[Sequence[int]],
     data: Data,
     *,
@@ -88,7 +89,7 @@ def node_fidelity(
     Args:
         model (Module): The model, in eval mode.
         target (int, Channel, tuple, callable or list): As in `core_neurons`.
-        layer (str): Name of a layer in front of the targets.
+        layer (Module or str): A layer in front of the targets, or its name.
         channels (Tensor or sequence): For each target its channels, as `CoreNeurons.top` gives.
         data (Dataset or DataLoader): Images that no score was computed from.
         baseline (str, optional): What replaces a channel, as in `core_neurons`. Default: ``"mean"``
@@ -138,7 +139,7 @@ def node_fidelity(
 def optimality(
     model: nn.Module,
     target: Target | list[Target],
-    layer: str,
+    layer: Layer,
     channels: Tensor | Sequence[Sequence[int]],
     data: Data,
     *,

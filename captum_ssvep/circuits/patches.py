@@ -12,11 +12,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
 from .._checks import finite_floats, instance, integer, network, position, shown
+from .._typing import Layer
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
 from ..scores.batches import Data, batches_of, described, device_of, image_in
 from ..scores.data import Shard
 from ..scores.order import batches_of_indices
+from .prepared import named_layer
+from .targets import channel_list
 
 Box = tuple[int, int, int, int]
 # The weights of some channels of a layer, whose weighted sum of activations is read.
@@ -40,7 +43,7 @@ class Patch(NamedTuple):
 
 def concept_patches(
     model: nn.Module,
-    layer: str,
+    layer: Layer,
     channels: Sequence[int] | None,
     data: Data,
     k: int = 50,
@@ -60,7 +63,7 @@ def concept_patches(
 
     Args:
         model (Module): The model, in eval mode. It takes images.
-        layer (str): Name of the layer.
+        layer (Module or str): The layer, or its name.
         channels (sequence of int or None): Channels of the layer; None for all.
         data (Dataset or DataLoader): Images, or (image, label) pairs. A loader must not shuffle.
         k (int, optional): How many crops to keep for each channel. Default: 50
@@ -97,8 +100,8 @@ def concept_patches(
         Patch(image=2, box=(4, 0, 8, 4), activation=1.0)
     """
     network(model)
-    instance(layer, str, "layer", "the name of a layer; `layers_of(model)` lists some")
-    readouts = None if channels is None else [{c: 1.0} for c in _channel_list(channels)]
+    layer = named_layer(model, layer)
+    readouts = None if channels is None else [{c: 1.0} for c in channel_list(channels)]
     found = strongest_patches(
         model,
         {layer: readouts},
@@ -362,18 +365,6 @@ def patch_list(patches: Any) -> list[Patch]:
     found = [*instance(patches, (list, tuple), "patches", expected)]
     if isinstance(patches, Patch) or not all(isinstance(patch, Patch) for patch in found):
         raise TypeError(f"Expected `patches` to be {expected.replace(';', ', but got {};', 1)}")
-    return found
-
-
-def _channel_list(channels: Any) -> list[int]:
-    """The channels as a list of integers, each once."""
-    expected = "a sequence of integers; None takes all channels"
-    items = instance(channels, (list, tuple, range), "channels", expected)
-    found = [integer(channel, "channels", at_least=0) for channel in items]
-    if not found or len(set(found)) < len(found):
-        raise ValueError(
-            f"Expected `channels` to name at least one, and each once, but got {shown(channels)}"
-        )
     return found
 
 

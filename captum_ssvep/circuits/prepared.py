@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .._checks import choice, instance, warn_user
+from .._checks import choice, warn_user
+from .._typing import Layer
 from ..model.channels import ChannelDims, mean_of_channels
-from ..model.layers import resolve_layer
+from ..model.layers import layer_name, resolve_layer
 from ..model.recorder import LayerRecorder
 from ..model.untouched import undisturbed
 from ..scores.batches import batches_of, device_of
@@ -38,15 +39,14 @@ class Prepared:
     n_channels: dict[str, int]
 
 
-def named_layer(model: nn.Module, layer: Any, argument: str = "layer") -> str:
+def named_layer(model: nn.Module, layer: Layer, argument: str = "layer") -> str:
     """The name of a layer, if it is in the model.
 
     Raises:
-        ValueError, TypeError: If it is not, or no name.
+        ValueError, TypeError: If it is not, or neither a name nor a module.
     """
-    instance(layer, str, argument, "the name of a layer; `layers_of(model)` lists some")
-    resolve_layer(layer, model, argument)
-    return str(layer)
+    module = resolve_layer(layer, model, argument)
+    return layer if isinstance(layer, str) else layer_name(module, model)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .._checks import count, integer, network, number, warn_user
+from .._typing import Layer
 from ..scores.batches import Batch, Data, as_loader, batches_of, device_of
 from .methods import Method, relevance, validate_method
 from .prepared import Baseline, named_layer, prepared
@@ -73,7 +74,7 @@ class CoreNeurons:
 def core_neurons(
     model: nn.Module,
     target: Target | list[Target],
-    layer: str,
+    layer: Layer,
     data: Data,
     *,
     method: Method = "ablation",
@@ -96,7 +97,7 @@ def core_neurons(
         target (int, Channel, tuple, callable or list): A class, read by its margin (the log-odds);
             a channel of a layer behind, as ``("layer3", 5)``, read by its mean over positions; a
             function of what the model returns that gives one number per image; or several of these.
-        layer (str): Name of the layer.
+        layer (Module or str): The layer, or its name.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs. Gone through twice with
             ``baseline="mean"``.
         method (str or callable, optional): ``"ablation"``: what the target loses without the
@@ -105,7 +106,8 @@ def core_neurons(
             activation x gradient while the halves of the image flicker, whose absolute relevance is
             the energy of intermodulations, that is, how much the target needs the channel to
             combine the halves. Or a layer method of Captum: its class, or a function that makes it
-            from a forward function and the layer. Default: ``"ablation"``
+            from a forward function and the layer (those of DeepLift for classes and functions
+            alone). Default: ``"ablation"``
         baseline (str, optional): What replaces a channel: its ``"mean"`` over data and positions,
             or ``"zero"``, as in `ablated`. Methods of Captum and ``"tagged"`` do without. Default:
             ``"mean"``
@@ -143,7 +145,7 @@ def core_neurons(
         for batch in tqdm(
             batches_of(loader, device_of(model)), desc="core neurons", disable=not show_progress
         ):
-            found = relevance(model, layer, targets, batch, known.dims, method, known.fill[layer])
+            found = relevance(model, layer, targets, batch, known, method)
             sums.add(found, batch)
     return CoreNeurons(layer, targets, *sums.mean())
 
@@ -187,7 +189,7 @@ class ClassSums:
         if self.is_labeled and missing:
             warn_user(
                 "Relevance to a class should be seen on its images and on others, but the data do "
-                f"not hold both for class {', '.join(map(str, missing))}; mix them"
+                f"not hold both for class {', '.join(map(str, dict.fromkeys(missing)))}; mix them"
             )
         shape = [2, 1, len(self.targets), *[1] * (self.sums.dim() - 3)]
         means = self.sums / self.n_images.clamp(min=1).view(shape)

@@ -60,6 +60,32 @@ def as_targets(target: Any, name: str = "target") -> tuple[ParsedTarget, ...]:
     return tuple(_as_target(item, name) for item in items)
 
 
+def channel_list(channels: Any) -> list[int]:
+    """Channels as a list of integers, each once.
+
+    Args:
+        channels: A sequence of integers, or a tensor of them.
+
+    Raises:
+        ValueError: If there are none, or one is there twice or negative.
+        TypeError: If they are no integers.
+
+    Examples::
+
+        >>> channel_list(range(2, 4))
+        [2, 3]
+    """
+    items = channels.tolist() if isinstance(channels, Tensor) else channels
+    expected = "a sequence of channels, as [0, 3]; None takes all"
+    items = instance(items, (list, tuple, range), "channels", expected)
+    found = [integer(channel, "channels", at_least=0) for channel in items]
+    if not found or len(set(found)) < len(found):
+        raise ValueError(
+            f"Expected `channels` to name at least one, and each once, but got {shown(channels)}"
+        )
+    return found
+
+
 def _as_target(item: Any, name: str) -> ParsedTarget:
     if isinstance(item, Channel):
         return item

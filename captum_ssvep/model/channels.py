@@ -176,14 +176,29 @@ def _extent(shape: torch.Size, channel_dim: int) -> torch.Size:
     return shape[2:] if channel_dim == 1 else shape[1:-1]
 
 
+def widened(values: Tensor) -> Tensor:
+    """Values in float32 at least.
+
+    Examples::
+
+        >>> widened(torch.ones(2).half()).dtype, widened(torch.ones(2).double()).dtype
+        (torch.float32, torch.float64)
+    """
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def mean_of_channels(activations: Tensor, channel_dim: int) -> Tensor:
     """Mean of every channel over all other dimensions except the batch, ``(N, channels)``.
+
+    It is computed in float32 at least. Without other dimensions these are the activations
+    themselves, which the network may still change.
 
     Examples::
 
         >>> mean_of_channels(torch.ones(2, 7, 7, 96), 3).shape
         torch.Size([2, 96])
     """
+    activations = widened(activations)
     if activations.dim() == 2:
         return activations
     return activations.movedim(channel_dim, -1).flatten(1, -2).mean(dim=1)

@@ -265,8 +265,8 @@ class LayerRecorder:
         silent = [repr(name) for name, count in zip(self.names, calls, strict=True) if count == 0]
         if silent and self.is_behind:
             raise ValueError(
-                "Expected every layer to be called behind `tag_layer`, whose output flickers, but "
-                f"{', '.join(silent)} was not; only what lies behind it changes with the frames"
+                "Expected every layer to be called behind `tag_layer`, or the `layer` that is "
+                f"replaced, but {', '.join(silent)} was not; only what lies behind changes"
             )
         if silent:
             raise ValueError(

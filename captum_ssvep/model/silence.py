@@ -153,7 +153,8 @@ class _Silencer:
     def silence(self, name: str, named: Tensor, layer: nn.Module, args: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise TypeError(
-                f"Expected layer {name!r} to give one tensor, but got {type(output).__name__}"
+                f"Expected layer {name!r} to give one tensor, but got {type(output).__name__}; "
+                "take a layer in it, or behind it, that does"
             )
         dim = self.dims.of(layer, name, output)
         n_channels = output.shape[dim]

@@ -88,8 +88,8 @@ def undisturbed(model: nn.Module | None, warn: bool = True) -> Iterator[Trace]:
                 put_back()
             if warn and in_train_mode:
                 warn_user(
-                    "The model is in train mode: BatchNorm mixes the frames of a batch and dropout "
-                    "adds noise to the spectrum; call `model.eval()` first"
+                    "The model is in train mode: BatchNorm mixes the rows of a batch and dropout "
+                    "adds noise; call `model.eval()` first"
                 )
 
 

@@ -52,6 +52,9 @@ def test_other_files_are_refused(tmp_path):
     path.write_text("{}")
     with pytest.raises(ValueError, match="with the format 'captum_ssvep circuit 1', but got None"):
         Circuit.load(path)
+    path.write_text('{"format": "captum_ssvep circuit 1", "target": 1, "layers": []}')
+    with pytest.raises(ValueError, match=r"they lack or changed something \(KeyError: 'nodes'\)"):
+        Circuit.load(path)
     path.write_text("no JSON")
     with pytest.raises(ValueError, match="is not JSON"):
         Circuit.load(path)

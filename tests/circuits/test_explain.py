@@ -110,6 +110,10 @@ def test_the_model_is_left_as_it_was(net):
                                 IMAGES),
             "its channel 7 of '1' is not among 4",
         ),
+        (
+            lambda net: explain(net, Circuit(0, ("1", "3"), (LOW,), ()), IMAGES),
+            "nodes in each of its layers, but it has none in 3",
+        ),
         (lambda net: explain(net, CIRCUIT, IMAGES / 0), "`inputs` to be finite"),
         (
             lambda net: what_if(net, CIRCUIT, "a:1", TensorDataset(IMAGES), show_progress=False),

@@ -92,7 +92,7 @@ def test_chosen_channels_keep_their_numbers():
     groups = find(Planted().eval(), channels=[8, 3, 1, 0, 9], n_groups=2)
     assert groups.members == ((0, 3), (1, 8)) or groups.members == ((8, 1), (3, 0))
     assert groups.left_out == (9,)
-    with pytest.raises(ValueError, match=r"different channels from 0 to 9, but got \[10\]"):
+    with pytest.raises(ValueError, match=r"channels from 0 to 9, but got \[10\]"):
         find(Planted().eval(), channels=[10])
 
 
@@ -170,3 +170,8 @@ def test_there_are_no_more_groups_than_rows_but_zeros():
 def test_profiles_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="`profiles` to be a finite matrix"):
         cluster(torch.full((2, 2), torch.nan))
+
+
+def test_features_that_do_without_a_target_refuse_one():
+    with pytest.raises(ValueError, match="no `target` for features='activation'"):
+        find(Planted().eval(), target=0, features="activation")

@@ -67,6 +67,7 @@ def test_some_channels_are_those_of_all(images):
     everything = found(images, k=2)
     some = found(images, [4, 1], k=2)
     assert list(some) == [4, 1]
+    assert found(images, torch.tensor([4, 1]), k=2) == some
     for channel in some:
         assert [p[:2] for p in some[channel]] == [p[:2] for p in everything[channel]]
 

@@ -1,10 +1,17 @@
 """Core neurons, against networks changed by hand."""
 
 import copy
+import warnings
 
 import pytest
 import torch
-from captum.attr import LayerConductance, LayerGradientXActivation
+from captum.attr import (
+    IntegratedGradients,
+    LayerConductance,
+    LayerDeepLift,
+    LayerGradCam,
+    LayerGradientXActivation,
+)
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -206,3 +213,72 @@ def test_the_model_is_left_as_it_was(model, method):
 def test_targets_that_cannot_be_read_are_refused(model, target, words):
     with pytest.raises(ValueError, match=words):
         find(model, target)
+
+
+@pytest.mark.parametrize("method", ["ablation", "activation_gradient"])
+def test_an_in_place_relu_behind_a_linear_target_changes_nothing(method):
+    torch.manual_seed(0)
+    chain = nn.Sequential(
+        nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Linear(6, 3)
+    ).eval()
+    data = TensorDataset(torch.randn(12, 4), torch.arange(12) % 3)
+    alone = find(chain, ("2", 0), "1", data, method=method)
+    with_a_class = find(chain, [("2", 0), 1], "1", data, method=method)
+    torch.testing.assert_close(alone.absolute[0], with_a_class.absolute[0])
+
+
+@pytest.mark.parametrize("method", ["ablation", "ig", "activation_gradient"])
+def test_half_precision_rounds_what_the_network_computes_alone(model, method):
+    """The network itself rounds to a share of 2 ** -8; differences of its targets are not."""
+    half = copy.deepcopy(model).bfloat16()
+    data = TensorDataset(IMAGES.bfloat16(), LABELS)
+    same = TensorDataset(IMAGES.bfloat16().double(), LABELS)
+    found = find(half, [0, ("join", 2)], data=data, method=method).signed
+    exact = find(copy.deepcopy(half).double(), [0, ("join", 2)], data=same, method=method).signed
+    assert ((found - exact).norm(dim=1) < 0.1 * exact.norm(dim=1)).all()
+
+
+@pytest.mark.parametrize("method", [LayerGradCam, IntegratedGradients])
+def test_a_method_that_does_not_attribute_to_channels_is_refused(model, method):
+    with pytest.raises(ValueError, match="each of 5 channels of 'relu', but got shape"):
+        find(model, 0, method=method)
+
+
+def test_a_layer_is_a_module_or_its_name(model):
+    by_module = find(model, 0, model.relu)
+    assert by_module.layer == "relu"
+    torch.testing.assert_close(by_module.signed, find(model, 0, "relu").signed)
+
+
+def test_a_model_in_train_mode_and_a_missing_class_are_mentioned_once(model):
+    training = copy.deepcopy(model).train()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        find(training, [0, 1, 0], batch_size=2, data=TensorDataset(IMAGES, LABELS * 0 + 1))
+    messages = [str(warning.message) for warning in caught]
+    assert sum("train mode" in message for message in messages) == 1
+    assert sum("for class 0, 1; mix" in message for message in messages) == 1
+    assert len(messages) == 2
+
+
+def test_a_target_that_is_never_called_is_refused_in_words_of_circuits(model):
+    class Idle(Residual):
+        def __init__(self):
+            super().__init__()
+            self.idle = nn.Linear(5, 5)
+
+    with pytest.raises(ValueError, match="or the `layer` that is replaced, but 'idle' was not"):
+        find(Idle().double().eval(), ("idle", 0))
+
+
+@pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
+def test_methods_that_rewrite_the_network_run_too():
+    torch.manual_seed(0)
+    chain = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(5, 3),
+    ).double().eval()  # fmt: skip
+    by_rescale, by_path = (
+        find(chain, 1, "1", method=method).signed for method in (LayerDeepLift, LayerConductance)
+    )
+    assert torch.corrcoef(torch.cat([by_rescale, by_path]))[0, 1] > 0.99
