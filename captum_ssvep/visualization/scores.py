@@ -93,6 +93,8 @@ def plot_filters(
     figure, ax = figure_and_axes(ax, min(16, max(7, 3 + 0.3 * n_filters)), 3.8)
     colors, names = component_colors(chosen), [*map(scores.design.title, chosen)]
     places = _grouped(ax, heights, colors, names, as_dots=n_filters > MOST_BARS)
+    if heights.min() >= 0:
+        ax.set_ylim(bottom=0)
     title = f"{layer}, mean over {count(scores.n_images, 'image')}"
     if is_absent:
         title += ": all absent"
