@@ -90,7 +90,7 @@ def plot_spectrum(
         ['f1 + f2', 'f2', 'f1', 'f2 - f1']
     """
     index, n_labels = _index(spectrum, neuron, example), integer(n_labels, "n_labels", at_least=0)
-    (named,) = (None,) if component is None else spectrum.select([component])
+    named = None if component is None else _held(spectrum, component)
     lines = _lines(spectrum, index, statistic)
     is_own = ax is None
     figure, ax = figure_and_axes(ax, 9, 3.6)
@@ -305,6 +305,17 @@ def _by_kind(lines: list[_Line]) -> dict[str, list[_Line]]:
     kinds = dict.fromkeys(line.kind for line in lines)
     order = sorted(kinds, key=lambda kind: last.index(kind) if kind in last else -1)
     return {kind: [line for line in lines if line.kind == kind] for kind in order}
+
+
+def _held(spectrum: TaggedSpectrum, component: Sequence[int]) -> Component:
+    """A component of the spectrum.
+
+    Raises:
+        ValueError: If the spectrum does not hold it.
+    """
+    spectrum.amplitude(component)  # refuses what is not held
+    (held,) = spectrum.design.components([component])
+    return held
 
 
 def _title(

@@ -162,18 +162,14 @@ def test_figures_are_saved_without_a_warning_and_not_left_in_pyplot(name, tmp_pa
 
 
 @pictures
-def test_no_text_is_cut_off(name):
+def test_nothing_is_cut_off(name):
     figure, _ = PICTURES[name]()
     figure.draw_without_rendering()
-    cut = {
-        text.get_text(): text.get_window_extent().extents.round()
-        for text in visible_texts(figure)
-        if text.get_window_extent().x0 < -1
-        or text.get_window_extent().y0 < -1
-        or text.get_window_extent().x1 > figure.bbox.width + 1
-        or text.get_window_extent().y1 > figure.bbox.height + 1
-    }
-    assert not cut
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert drawn.x0 > -0.02
+    assert drawn.y0 > -0.02
+    assert drawn.x1 < width + 0.02
+    assert drawn.y1 < height + 0.02
 
 
 def test_pyplot_keeps_figures_where_it_can_show_them():
@@ -244,7 +240,8 @@ def test_tags_and_the_named_component_are_labeled_before_larger_lines():
     _, ax = visualization.plot_spectrum(spectrum, 0, n_labels=2)
     assert set(names_of(ax)) == {"f1", "f2"}
     _, ax = visualization.plot_spectrum(spectrum, 0, component=(1, 1), n_labels=2)
-    assert names_of(ax) == ["f1 + f2", "f1", "f2"]
+    assert names_of(ax)[0] == "f1 + f2"
+    assert set(names_of(ax)) == {"f1 + f2", "f1", "f2"}
     height = float(spectrum.amplitude((1, 1)))
     assert ax.get_title().endswith(f"f1 + f2 = 13.5 Hz: {height:.3g}")
 
