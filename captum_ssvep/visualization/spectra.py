@@ -84,10 +84,10 @@ def plot_spectrum(
         >>> spectrum = TaggedSpectrum.from_series(series, design)
         >>> figure, ax = plot_spectrum(spectrum, 0, component=(1, 1))
         >>> print(ax.get_title())
-        Channel 0, image 0
+        Neuron 0, image 0
         f1 + f2 = 13.5 Hz: 0.0312
-        >>> [text.get_text() for text in ax.texts]
-        ['f1 + f2', 'f2', 'f1', 'f2 - f1']
+        >>> sorted(text.get_text() for text in ax.texts)
+        ['f1', 'f1 + f2', 'f2', 'f2 - f1']
     """
     index, n_labels = _index(spectrum, neuron, example), integer(n_labels, "n_labels", at_least=0)
     named = None if component is None else _held(spectrum, component)

@@ -104,7 +104,7 @@ def on_lines(text: str, width: int) -> str:
 
     Examples::
 
-        >>> on_lines("encoder.layers.encoder_layer_3", 16)
+        >>> on_lines("encoder.layers.encoder_layer_3", 20)
         'encoder.layers.\nencoder_layer_3'
     """
     # The mark stands where a name may be broken.
