@@ -16,7 +16,7 @@ from matplotlib.path import Path
 from .._checks import instance, integer
 from ..circuits import Circuit, Node, crops
 from .maps import to_pixels
-from .style import BORDER_GRAY, figure_and_axes
+from .style import BORDER_GRAY, figure_and_axes, on_lines
 
 RISES, FALLS = "tab:blue", "tab:red"
 # In units of a crop's side: between columns, between nodes, and for the text below a node.
@@ -100,7 +100,7 @@ def plot_circuit(
     _draw_target(ax, places[circuit.target_name], name)
     for column, layer in enumerate(circuit.layers):
         center = column * (per_row + COLUMN_GAP) + per_row / 2
-        title = _on_lines(layer, 16)
+        title = on_lines(layer, 16)
         ax.text(center, 0.25, title, ha="center", va="bottom", fontsize=14, weight="bold")
     _legend(ax)
     ax.set(xlim=(-0.4, right + 0.4), ylim=(bottom, 1.2), aspect="equal")
@@ -146,12 +146,6 @@ def _caption(node: Node, per_row: int) -> str:
     if len(lines) > 2:
         lines = [lines[0], f"{lines[1][: width - 2]} …"]
     return "\n".join(lines)
-
-
-def _on_lines(name: str, width: int) -> str:
-    """A name on several lines if it is long, as `encoder.layers.encoder_layer_3`, split at dots."""
-    spaced = name.replace(".", ". ").replace(":", ": ")
-    return "\n".join(textwrap.wrap(spaced, width)).replace(". ", ".").replace(": ", ":")
 
 
 def _write_caption(ax: Axes, place: _Place, text: str, below: bool) -> None:
@@ -215,7 +209,7 @@ def _draw_target(ax: Axes, place: _Place, name: str) -> None:
     ax.text(
         (place.left + place.right) / 2,
         place.middle,
-        _on_lines(name, 13),
+        on_lines(name, 13),
         ha="center",
         va="center",
         fontsize=13,

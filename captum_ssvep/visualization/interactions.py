@@ -6,7 +6,7 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
@@ -34,6 +34,8 @@ from .style import (
     legend_beside,
     neuron_index,
     neuron_title,
+    new_figure,
+    on_lines,
     one_spectrum,
 )
 
@@ -107,7 +109,6 @@ def plot_interactions(
         >>> figure, ax = plot_interactions(*worths)
         >>> [text.get_text() for text in ax.texts]
         ['0', '1', '2']
-        >>> plt.close(figure)
     """
     edges, n_parts = _numbers_of_pairs(interactions)
     nodes = None if values is None else _numbers_of_parts(values, n_parts)
@@ -161,7 +162,6 @@ def plot_interaction_matrix(
         array([[ nan,  0.5,  0. ],
                [ 0.5,  nan, -0.2],
                [ 0. , -0.2,  nan]])
-        >>> plt.close(figure)
     """
     pairs, n_parts = _numbers_of_pairs(interactions)
     diagonal = None if values is None else _numbers_of_parts(values, n_parts)
@@ -170,7 +170,7 @@ def plot_interaction_matrix(
     matrix[rows, columns] = matrix[columns, rows] = pairs
     largest = np.abs(pairs).max() or 1.0
     figure, ax = figure_and_axes(ax, 5.4, 4.2)
-    colors = plt.get_cmap(SIGNED_COLORS).with_extremes(bad=ALL_GRAY)
+    colors = colormaps[SIGNED_COLORS].with_extremes(bad=ALL_GRAY)
     image = ax.imshow(np.ma.masked_invalid(matrix), cmap=colors, vmin=-largest, vmax=largest)
     label = "Interaction (activation)"
     if diagonal is not None and n_parts <= MOST_TICKS:
@@ -230,7 +230,6 @@ def plot_corners(
         >>> figure, axes = plot_corners(spectrum, images, neuron=3)
         >>> axes[0, 1].get_title()  # of the right half alone
         'mean activation 1.21'
-        >>> plt.close(figure)
     """
     design = one_spectrum(spectrum).design
     if len(image_batch(inputs, "inputs")) != len(spectrum):
@@ -247,7 +246,8 @@ def plot_corners(
     contrasts[:, pair] = [*product(design.contrast, repeat=2)]
     frames = to_pixels(stimulus.frames(contrasts)[0], mean, std)
     mask = stimulus.masks[0].expand(stimulus.inputs[0].shape)[0, 0].cpu().numpy()
-    figure, axes = plt.subplots(2, 2, figsize=(5.6, 6.6), layout="constrained")
+    figure = new_figure(5.6, 6.6)
+    axes = figure.subplots(2, 2)
     for axis, frame, activation in zip(axes.flat, frames, np.ravel(table), strict=True):
         axis.imshow(frame, cmap="gray", vmin=0, vmax=1)
         _draw_borders(axis, mask, pair)
@@ -258,7 +258,7 @@ def plot_corners(
         axes[1, level].set_xlabel(f"part {pair[1]} at contrast {contrast:g}")
     others = "\nactivations are means over other parts' contrasts" if design.n_parts > 2 else ""
     figure.suptitle(
-        f"{neuron_title(spectrum, (row, *place[1:]))}\n"
+        f"{on_lines(neuron_title(spectrum, (row, *place[1:])), 46)}\n"
         f"AND/OR index {_as_text(of_image.and_or_index(pair)[place])}, "
         f"monotonicity {_as_text(of_image.monotonicity(pair)[place])}\n"
         f"interaction effect {float(of_image.interaction_effect(pair)[place]):.3g}, "
@@ -302,7 +302,6 @@ def plot_and_or(
         >>> figure, ax = plot_and_or(spectra)
         >>> ax.get_title()
         'AND/OR index of parts 0 and 1, contrasts 0 to 1'
-        >>> plt.close(figure)
     """
     first, second = as_pair(parts)
     if isinstance(results, NeuronScores):
@@ -323,7 +322,7 @@ def plot_and_or(
         ax.bar_label(bars, numbers, label_type="center", color=_readable_on(fill))
         starts += widths
     ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set(
         xlim=(0, 100),
         xlabel=f"Share of {what} (%)",
@@ -573,7 +572,7 @@ def _shares_of_largest(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _signed_color(share: float) -> Color:
     """Red for 1, white for 0, blue for -1; not as far as black, which has no hue."""
-    red, green, blue, opacity = plt.get_cmap(SIGNED_COLORS)(0.5 + 0.4 * share)
+    red, green, blue, opacity = colormaps[SIGNED_COLORS](0.5 + 0.4 * share)
     return red, green, blue, opacity
 
 

@@ -1,11 +1,11 @@
 """Pictures of where in an image neurons respond."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch.nn.functional as F
 from captum.attr import visualization as captum_visualization
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -14,12 +14,26 @@ from torch import Tensor
 
 from .._checks import example_index, image_batch, position
 from ..attr.interop import layer_maps
-from ..design import ComponentSelection
+from ..design import ComponentSelection, Design
 from ..model.channels import Layout
 from ..spectrum import statistics
 from ..spectrum.tagged import TaggedSpectrum
 from ..stimulus.frames import Stimulus, normalization
-from .style import BORDER_GRAY, component_colors, one_spectrum, simplest_components
+from .style import (
+    BORDER_GRAY,
+    component_colors,
+    new_figure,
+    on_lines,
+    one_spectrum,
+    simplest_components,
+)
+
+MOST_COLUMNS = 6
+# What is said of layers that are pooled to a single place.
+NO_PLACES = (
+    "to have more than one place in height and width, but got a map of 1 x 1, which would be one "
+    "color; choose a layer in front of the pooling"
+)
 
 
 def to_map(
@@ -53,8 +67,9 @@ def to_map(
         Array: Shape ``(height, width, 1)``, float32, finite, contiguous; interpolated bilinearly.
 
     Raises:
-        ValueError: If the layout or the image is missing, the layer has no map, or no value is
-            nonzero (in decibels: above 1), since Captum cannot draw an empty map.
+        ValueError: If the layout or the image is missing, the layer has no map or one of a single
+            place, or no value is nonzero (in decibels: above 1), since Captum cannot draw an empty
+            map.
         TypeError: If the result is not a tensor, or an index not an integer.
 
     Examples::
@@ -64,6 +79,8 @@ def to_map(
         (224, 224, 1)
     """
     all_maps = layer_maps(result, layout, size)
+    if all_maps.shape[2:].numel() == 1:
+        raise ValueError(f"Expected `result` {NO_PLACES}")
     maps = all_maps[example_index(example, len(all_maps))].float()
     if channel is None:
         combined = statistics.reduce(maps, reduction)
@@ -145,35 +162,45 @@ def plot_maps(
         amplitudes, combined over channels as the root of the sum of squares.
 
     Raises:
-        ValueError: If the layer has no map, or it is unknown where its channels lie.
+        ValueError: If the layer has no map, or one of a single place, or it is unknown where its
+            channels lie.
         TypeError: If an argument is of the wrong type.
     """
     design = one_spectrum(spectrum).design
     if components is None:
         components = simplest_components(spectrum.components)
     shown = spectrum.select(components)
+    if spectrum.layout is not None and not has_maps(spectrum):
+        raise ValueError(f"Expected `spectrum` {NO_PLACES}")
     row = example_index(example, len(image_batch(inputs, "inputs")))
     size, of_image = (inputs.shape[2], inputs.shape[3]), spectrum[row]
     (mask,) = Stimulus.build(inputs, design, feature_mask, None).masks
     picture = to_pixels(inputs[row : row + 1], mean, std)[0]
     if picture.ndim == 2:
         picture = np.repeat(picture[:, :, None], 3, axis=2)
-    figure, axes = plt.subplots(
-        1, len(shown) + 1, figsize=(3 * len(shown) + 3, 3.7), layout="constrained"
-    )
+    maps = [
+        None
+        if of_image.snr(component).max() <= 1
+        else to_map(of_image.amplitude(component), size, layout=spectrum.layout, reduction="energy")
+        for component in shown
+    ]
+    n_rows = math.ceil((len(shown) + 1) / MOST_COLUMNS)
+    n_columns = math.ceil((len(shown) + 1) / n_rows)
+    figure = new_figure(3 * n_columns, 3.4 * n_rows + 0.6)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     _draw_parts(axes[0], picture, mask.expand(inputs.shape)[row, 0].cpu().numpy())
-    tags = ", ".join(f"part {part} (f{part + 1})" for part in range(design.n_parts))
-    if feature_mask is None and design.n_parts == 2:
-        tags = "left: part 0 (f1), right: part 1 (f2)"
-    axes[0].set_title(tags)
-    for axis, component, color in zip(axes[1:], shown, component_colors(shown), strict=True):
+    axes[0].set_title(_parts_title(design, feature_mask))
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, component, drawn, color in zip(
+        axes[1:], shown, maps, component_colors(shown), strict=False
+    ):
         title = design.title(component)
-        if of_image.snr(component).max() <= 1:
-            axis.set_title(f"{title}: none")
-            axis.set_axis_off()
+        if drawn is None:
+            axis.set_title(f"{title}: absent")
             continue
         captum_visualization.visualize_image_attr(
-            to_map(of_image.amplitude(component), size, layout=spectrum.layout, reduction="energy"),
+            drawn,
             picture,
             method="blended_heat_map",
             sign="positive",
@@ -183,8 +210,48 @@ def plot_maps(
             title=title,
             use_pyplot=False,
         )
-    figure.supxlabel("amplitude, root of summed squares over channels; each map has its own scale")
-    return figure, axes
+    layer = "" if spectrum.layer is None else f"{spectrum.layer}, "
+    figure.suptitle(on_lines(f"{layer}{spectrum.example_kind} {row}", 30 * n_columns))
+    note = "amplitude, root of summed squares over channels; each map has its own scale"
+    figure.supxlabel(on_lines(note, 30 * n_columns))
+    return figure, axes[: len(shown) + 1]
+
+
+def has_maps(spectrum: TaggedSpectrum) -> bool:
+    """Whether a layer's neurons lie at several places of an image, so that `plot_maps` can draw.
+
+    Args:
+        spectrum (TaggedSpectrum): The spectrum of single neurons, computed without ``pooling``.
+
+    Returns:
+        bool: False after a pooling to 1 x 1, after a linear layer, and where it is unknown which
+        dimension holds the channels.
+
+    Raises:
+        TypeError: If it is no spectrum.
+
+    Examples::
+
+        >>> from captum_ssvep import FrequencyTaggingAttribution
+        >>> from captum_ssvep.demo.digits import example_images, load_network
+        >>> tagging = FrequencyTaggingAttribution(load_network(), ["layer3", "fc"])
+        >>> [has_maps(spectrum) for spectrum in tagging.spectrum(example_images()[0])]
+        [True, False]
+    """
+    shape, layout = one_spectrum(spectrum).mean.shape, spectrum.layout
+    if layout == "tokens":
+        return shape[1] > 1
+    places = {"channels_first": shape[2:], "channels_last": shape[1:-1]}
+    return layout is not None and places[layout].numel() > 1
+
+
+def _parts_title(design: Design, feature_mask: Tensor | None) -> str:
+    """Which part is where, as far as it fits above a picture."""
+    if design.n_parts == 2 and feature_mask is None:
+        return "left: part 0 (f1)\nright: part 1 (f2)"
+    if design.n_parts > 4:
+        return f"{design.n_parts} parts"
+    return on_lines(", ".join(f"part {part} (f{part + 1})" for part in range(design.n_parts)), 30)
 
 
 def _draw_parts(axis: Axes, picture: NDArray[np.float32], mask: NDArray[np.int64]) -> None:
@@ -193,4 +260,3 @@ def _draw_parts(axis: Axes, picture: NDArray[np.float32], mask: NDArray[np.int64
     for part in np.unique(mask):
         if not (mask == part).all():
             axis.contour(mask == part, [0.5], colors=BORDER_GRAY, linestyles="--", linewidths=1)
-    axis.set_axis_off()

@@ -13,6 +13,8 @@ from .style import INTERMODULATION_COLOR, NOISE_GRAY, PART_COLORS, figure_and_ax
 
 # None of them gray, which is what random draws have.
 COLORS = [INTERMODULATION_COLOR, *PART_COLORS]
+# Of curves that share a color.
+MARKERS = "o^sDv"
 
 Measure = Literal["accuracy", "loss"]
 
@@ -55,12 +57,14 @@ def plot_pruning_curves(
     figure, ax = figure_and_axes(ax, 7, 4)
     scale = 100 if measure == "accuracy" else 1
     singles = [name for name, draws in named.items() if len(draws) == 1]
-    colors = {name: COLORS[place % len(COLORS)] for place, name in enumerate(singles)}
+    places = {name: place for place, name in enumerate(singles)}
     for name, draws in named.items():
         shares = 100 * np.array(draws[0].ratios)
         values = scale * np.array([getattr(draw, measure) for draw in draws])
-        mean, color, label = values.mean(0), colors.get(name, NOISE_GRAY), name
-        style: dict[str, Any] = {"marker": "o", "markersize": 4, "color": color}
+        mean, label, place = values.mean(0), name, places.get(name)
+        color = NOISE_GRAY if place is None else COLORS[place % len(COLORS)]
+        marker = MARKERS[(place or 0) // len(COLORS) % len(MARKERS)]
+        style: dict[str, Any] = {"marker": marker, "markersize": 4, "color": color}
         if len(draws) > 1:
             spread = values.std(0, ddof=1)
             ax.fill_between(shares, mean - spread, mean + spread, color=color, alpha=0.3, lw=0)

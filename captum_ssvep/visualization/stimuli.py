@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -17,12 +17,14 @@ from .._typing import Baselines, FeatureMask
 from ..design import Design
 from ..stimulus.frames import Stimulus, design_or_default
 from .maps import to_pixels
-from .style import MOMENT_GRAY, curve_style, legend_beside
+from .style import MOMENT_GRAY, curve_style, legend_beside, new_figure
 
 # More than three flashes a second can trigger seizures (WCAG 2.3.1); the fastest tag stays below 2.
 GIF_FLICKER_RATE = 1.875
 GIF_FRAMES_PER_SECOND = 20
 GIF_MOST_FRAMES = 120
+# More frames of the film strip, and more curves, would run together.
+MOST_FRAMES, MOST_CURVES = 240, 4
 
 
 def plot_stimulus(
@@ -37,6 +39,9 @@ def plot_stimulus(
 ) -> tuple[Figure, NDArray[np.object_]]:
     """Draw the stimulus as a film strip over the contrast of each part (the paper's Fig. 1).
 
+    At most 240 frames are shown. The contrasts of up to four parts are curves; those of more are
+    rows, black for the lowest contrast and white for the highest.
+
     Args:
         inputs (Tensor): One image, shape ``(1, channels, height, width)``.
         design (Design, optional): Default: the paper's.
@@ -46,14 +51,14 @@ def plot_stimulus(
         n_shown (int, optional): Frames in the strip, evenly spaced over the time shown. Default: 8
 
     Returns:
-        tuple: The figure and its axes: one per frame, then the curves.
+        tuple: The figure and its axes: one per frame, then the contrasts.
 
     Raises:
         ValueError: If the input is not one image, or there are not that many frames to show.
         TypeError: If an argument is of the wrong type.
     """
     design = design_or_default(design)
-    shown, pace, unit, axis_label = design.n_frames, 1.0, "frame {:.0f}", "Frame"
+    shown, pace, unit, axis_label = min(design.n_frames, MOST_FRAMES), 1.0, "frame {:.0f}", "Frame"
     if design.sampling_rate is not None:
         # Two cycles of the slowest tag show how the curves differ without crowding them.
         shown = min(shown, 2 * math.ceil(design.sampling_rate / min(design.frequencies)))
@@ -63,21 +68,37 @@ def plot_stimulus(
     moments = np.linspace(0, shown - 1, n_shown).round().astype(int)
     pixels = to_pixels(_frames(inputs, design, feature_mask, baselines, moments), mean, std)
     rows: list[list[Any]] = [[*range(n_shown)], ["curves"] * n_shown]
-    figure, axes = plt.subplot_mosaic(
-        rows, height_ratios=(1.5, 1.2), figsize=(1.5 * n_shown, 3.6), layout="constrained"
-    )
+    figure = new_figure(max(6, 1.5 * n_shown), 3.8)
+    axes = figure.subplot_mosaic(rows, height_ratios=(1.5, 1.2))
     curves = axes["curves"]
-    times = pace * np.arange(shown)
-    for part, contrasts in enumerate(design.contrasts[:shown].T):
-        curves.plot(times, contrasts, **curve_style(part, design))
+    times = pace * np.arange(shown, dtype=np.float64)
+    _draw_contrasts(curves, design, times)
     for column, moment in enumerate(moments):
         axes[column].imshow(pixels[column], vmin=0, vmax=1, cmap="gray")
         axes[column].set_title(unit.format(times[moment]), fontsize=10)
         axes[column].set_axis_off()
-        curves.axvline(times[moment], color=MOMENT_GRAY, linewidth=0.8, zorder=0)
-    curves.set(xlabel=axis_label, ylabel="Contrast", xlim=(0, times[-1]))
-    legend_beside(curves)
+        if design.n_parts <= MOST_CURVES:
+            curves.axvline(times[moment], color=MOMENT_GRAY, linewidth=0.8, zorder=0)
+    curves.set_xlabel(axis_label)
     return figure, np.array([*axes.values()], dtype=object)
+
+
+def _draw_contrasts(ax: Axes, design: Design, times: NDArray[np.float64]) -> None:
+    """Draw the contrast of each part at some times: as curves, or as rows of gray for many."""
+    contrasts = design.contrasts[: len(times)]
+    if design.n_parts <= MOST_CURVES:
+        for part, curve in enumerate(contrasts.T):
+            ax.plot(times, curve, **curve_style(part, design))
+        ax.set(ylabel="Contrast", xlim=(0, times[-1]))
+        legend_beside(ax)
+        return
+    low, high = design.contrast
+    half = times[1] / 2
+    extent = (-half, times[-1] + half, design.n_parts - 0.5, -0.5)
+    drawn = ax.imshow(contrasts.T, cmap="gray", vmin=low, vmax=high, extent=extent, aspect="auto")
+    ax.figure.colorbar(drawn, ax=ax, label="Contrast")
+    ax.set_yticks(range(0, design.n_parts, 1 + design.n_parts // 8))
+    ax.set_ylabel("Part")
 
 
 def save_stimulus_gif(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -19,11 +18,13 @@ from .style import (
     MOMENT_GRAY,
     NOISE_GRAY,
     amplitude_label,
-    component_color,
+    legend_above_lines,
     legend_beside,
     neuron_index,
     neuron_name,
+    new_figure,
     one_spectrum,
+    title_axes,
 )
 
 
@@ -37,7 +38,8 @@ def plot_whole_spectrum(
 ) -> tuple[Figure, NDArray[np.object_]]:
     """Draw amplitude and SNR over all frequencies: mean and standard deviation over images.
 
-    Lines of components are colored, those of the strongest are named. The SNR compares every bin
+    Lines of components are colored, those of the strongest are named, if in any image they are
+    above the rounding floor and their neighbors. The SNR compares every bin
     with two free neighbors on each side; a dashed line marks what noise alone exceeds in 5 % of
     bins of a single image.
 
@@ -72,7 +74,6 @@ def plot_whole_spectrum(
         >>> figure, axes = plot_whole_spectrum(spectrum, 0)
         >>> [ax.get_ylabel() for ax in axes]
         ['Amplitude (activation)', 'SNR']
-        >>> plt.close(figure)
     """
     whole = one_spectrum(spectrum).whole
     n_labels = integer(n_labels, "n_labels", at_least=0)
@@ -96,37 +97,39 @@ def plot_whole_spectrum(
         _draw(ax, frequencies, of_images, shown_bins, lines, whole.design)
     curve: dict[str, Any] = {"color": GUIDE_GRAY, "linewidth": 1}
     above.plot(frequencies[shown_bins], noise.mean(axis=1)[shown_bins], label="noise", **curve)
-    below.axhline(SNR_THRESHOLDS[0.05], linestyle="--", label="5 % by chance", **curve)
+    chance = below.axhline(SNR_THRESHOLDS[0.05], linestyle="--", label="5 % by chance", **curve)
     above.margins(x=0.02, y=0.16)
     above.set_ylim(bottom=0)
     below.set_ylim(bottom=0)
+    responds = {c: spectrum.snr(c).reshape(len(spectrum), -1)[:, row] > 1 for c in lines}
     tips = [
         (
             spectrum.design.label(component),
             float(frequencies[line]),
             float(amplitude[line].mean()),
-            component_color(component),
+            kind_of(component, whole.design)[1],
         )
         for component, line in lines.items()
-        if line < shown_bins.stop
+        if line < shown_bins.stop and responds[component].any()
     ]
-    label_lines(above, sorted(tips, key=lambda tip: -tip[2])[:n_labels])
     kind, n_rows = spectrum.example_kind, len(spectrum)
     spread = f": mean and standard deviation of {n_rows} {kind}s" if n_rows > 1 else ""
-    above.set(ylabel=amplitude_label(spectrum), title=neuron_name(spectrum, place) + spread)
+    above.set_ylabel(amplitude_label(spectrum))
+    title_axes(above, neuron_name(spectrum, place) + spread)
     below.set(xlabel="Frequency (Hz)", ylabel="SNR")
-    for ax in (above, below):
-        if axes is None:
-            legend_beside(ax)
-        else:
-            ax.legend(frameon=False, fontsize=8)
+    put_legend = legend_beside if axes is None else legend_above_lines
+    put_legend(above, *above.get_legend_handles_labels())
+    # The components have the same colors below.
+    put_legend(below, [chance], ["5 % by chance"])
+    label_lines(above, sorted(tips, key=lambda tip: -tip[2])[:n_labels])
     return figure, np.array([above, below])
 
 
 def _figure(axes: Sequence[Axes] | None) -> tuple[Figure, Sequence[Axes]]:
     """The figure, and two axes to draw on."""
     if axes is None:
-        return plt.subplots(2, 1, figsize=(8.4, 5.4), sharex=True, layout="constrained")
+        figure = new_figure(8.4, 5.4)
+        return figure, figure.subplots(2, 1, sharex=True)
     if np.size(axes) != 2:  # type: ignore[arg-type]  # of any sequence
         raise ValueError(
             f"Expected `axes` to be two, for amplitude and SNR, but got {shown(axes)}; "
@@ -155,11 +158,10 @@ def _draw(
     named: set[str] = set()
     # Intermodulations last in the legend.
     for component in sorted(lines, key=lambda c: c.is_intermodulation):
-        line, kind = lines[component], kind_of(component, design)
+        line, (kind, color) = lines[component], kind_of(component, design)
         if not shown.start <= line < shown.stop:
             continue
         label = None if kind in named else kind
         named.add(kind)
-        color = component_color(component)
         ax.vlines(frequencies[line], 0, mean[line], color=color, linewidth=2.2)
         ax.plot(frequencies[line], mean[line], "o", color=color, markersize=4, label=label)

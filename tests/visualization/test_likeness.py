@@ -51,9 +51,9 @@ def test_profiles_and_intervals_are_those_found(n_layers, phases):
     np.testing.assert_array_equal(heights, found.recording_profile)
     names = [tick.get_text() for tick in left.get_xticklabels()]
     assert names == [DESIGN.label(component) for component in found.components]
-    shown = [segments.get_segments()[0][:, 1] for segments in right.collections]
+    shown = [segments.get_segments()[0][:, 0] for segments in right.collections]
     np.testing.assert_array_equal(shown, list(found.intervals.values()))
-    assert [tick.get_text() for tick in right.get_xticklabels()] == list(found.by_layer)
+    assert [tick.get_text() for tick in right.get_yticklabels()] == list(found.by_layer)
     kind = "Amplitudes and phases" if phases else "Amplitudes"
     assert right.get_title() == f"{kind},\n90 % intervals"
 
@@ -61,16 +61,17 @@ def test_profiles_and_intervals_are_those_found(n_layers, phases):
 def test_names_do_not_cover_each_other():
     figure, axes = plot_likeness(likeness(10))
     figure.canvas.draw()
-    for ax in axes:
-        places = [tick.get_window_extent().x1 for tick in ax.get_xticklabels()]
-        assert np.diff(places).min() > 10
+    components = [tick.get_window_extent().x1 for tick in axes[0].get_xticklabels()]
+    layers = [tick.get_window_extent().y0 for tick in axes[1].get_yticklabels()]
+    assert np.diff(components).min() > 10
+    assert np.diff(layers).max() < -10
 
 
 def test_layers_that_do_not_respond_are_left_out():
     found = likeness(3, components=[(1, 1), (1, -1)])
     _, (left, right) = plot_likeness(found)
-    assert np.isnan(right.lines[0].get_ydata()).all()
-    assert right.get_xlim() == (-0.5, 2.5)
+    assert np.isnan(right.lines[0].get_xdata()).all()
+    assert right.get_ylim() == (2.5, -0.5)
     assert (left.lines[0].get_ydata() == 0).all()
 
 

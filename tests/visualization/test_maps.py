@@ -134,7 +134,7 @@ def test_an_image_is_drawn_with_a_map_for_each_component(images):
     figure, axes = plot_maps(spectrum_of(images), images, example=1)
     assert axes[0].get_figure() is figure
     titles = [axis.get_title() for axis in axes[1:]]
-    assert titles == ["f1 = 6 Hz", "f2 = 7.5 Hz", "f1 + f2 = 13.5 Hz: none"]
+    assert titles == ["f1 = 6 Hz", "f2 = 7.5 Hz", "f1 + f2 = 13.5 Hz: absent"]
     np.testing.assert_allclose(axes[0].images[0].get_array(), images[1].permute(1, 2, 0))
     left, right = (np.asarray(axis.images[-1].get_array()) for axis in axes[1:3])
     assert left[:, :4].mean() > 1000 * left[:, 4:].mean()
@@ -149,7 +149,7 @@ def test_maps_of_parts_and_components_of_ones_own(images):
     spectrum = spectrum_of(images, feature_mask=mask, design=ChebyshevGrid(4, 3))
     component = (0, 0, 2, 0), (0, 0, 1, 0)
     _, axes = plot_maps(spectrum, images, component, feature_mask=mask, example=0)
-    assert [axis.get_title() for axis in axes[1:]] == ["2f3: none", "f3"]
+    assert [axis.get_title() for axis in axes[1:]] == ["2f3: absent", "f3"]
     drawn = np.asarray(axes[2].images[-1].get_array())
     assert drawn[4:, :4].sum() > 0.999 * drawn.sum()
     grey = torch.rand(1, 1, 8, 8)

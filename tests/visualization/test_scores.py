@@ -100,7 +100,7 @@ def test_the_heat_map_is_relative_to_the_strongest(scores):
     np.testing.assert_allclose(shown[2], np.clip(means / means.max(), 1e-3, 1))
     # The linear layer answers at the fundamentals alone.
     assert (shown[0, :2] > 0.1).all()
-    assert (shown[0, 2:] == 1e-3).all()
+    assert image.get_array().mask[0, 2:].all()
     assert len(figure.axes) == 2
 
 
@@ -140,7 +140,7 @@ def test_a_line_among_its_neighbors(tagging, images):
     np.testing.assert_allclose(neighbors, spectrum.neighbor_amplitudes((1, 0))[:, 0, 1])
     assert line == pytest.approx(float(spectrum.amplitude((1, 0))[0, 1]))
     ratio = line / np.mean(neighbors)
-    assert ax.get_title() == f"SNR = {ratio:.3g}"
+    assert ax.get_title() == f"Channel 1 of 3, image 0: SNR = {ratio:.3g}"
     assert ax.get_xticks().tolist() == [5, 5.5, 6, 6.5, 7]
 
 

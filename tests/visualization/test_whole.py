@@ -70,7 +70,7 @@ def test_a_recording_and_a_network_share_a_figure():
         same, drawn = plot_whole_spectrum(noisy_product(**names), 0, axes=axes[:, column])
         assert same is figure
         assert list(drawn) == list(axes[:, column])
-    assert [ax.get_title() for ax in axes[0]] == [
+    assert [" ".join(ax.get_title().split()) for ax in axes[0]] == [
         "Neuron 0: mean and standard deviation of 12 images",
         "Oz: mean and standard deviation of 12 trials",
     ]
