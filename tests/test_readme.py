@@ -12,6 +12,7 @@ from PIL import Image
 PETS = ("cats", "dogs")
 README = Path(__file__).parents[1] / "README.md"
 IMAGES = README.parent / "images"
+PICTURES = [path for path in IMAGES.iterdir() if path.suffix in {".png", ".gif"}]
 
 
 @pytest.mark.usefixtures("resnet18_weights")
@@ -44,14 +45,24 @@ def test_everything_that_it_links_to_is_there():
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text(encoding="utf-8"))
     local = {link for link in links if not link.startswith("https://")}
     assert all((README.parent / link).exists() for link in local)
-    pictures = {path.relative_to(README.parent).as_posix() for path in IMAGES.glob("*.png")}
+    pictures = {f"images/{path.name}" for path in PICTURES}
     assert pictures <= local
-    assert all((README.parent / picture).stat().st_size < 150_000 for picture in pictures)
+    assert all(path.stat().st_size < 150_000 for path in PICTURES)
+
+
+def test_the_source_of_every_picture_is_told():
+    sources = (IMAGES / "README.md").read_text(encoding="utf-8")
+    assert not [path.name for path in PICTURES if f"`{path.name}`" not in sources]
 
 
 @pytest.mark.parametrize("name", gallery.PICTURES)
 def test_the_gallery_is_the_notebooks(name):
     assert (IMAGES / f"{name}.png").read_bytes() == gallery.picture(*gallery.PICTURES[name])
+
+
+@pytest.mark.parametrize("name", gallery.FILMS)
+def test_the_films_are_the_notebooks(name):
+    assert (IMAGES / f"{name}.gif").read_bytes() == gallery.picture(*gallery.FILMS[name], "gif")
 
 
 def test_every_script_that_it_names_is_there():
