@@ -83,7 +83,7 @@ def test_the_demo_prints_its_accuracy_and_two_digits(tmp_path):
     for text in ("handwritten 3", "handwritten 8", "f1 = 6 Hz", "f2 = 7.5 Hz", "f1 + f2 = 13.5 Hz"):
         assert text in finished.stdout
     assert finished.stderr == ""
-    assert {"table.csv", "digit_3", "digit_8"} <= names(tmp_path)
+    assert names(tmp_path) == {"table.csv", "report.html", "digit_3", "digit_8"}
     for folder in ("digit_3", "digit_8"):
         assert names(tmp_path / folder) == (WRITTEN - {"table.csv"}) | {"maps.png"}
         spectrum = TaggedSpectrum.load(tmp_path / folder / "spectrum.npz")
@@ -205,6 +205,17 @@ def test_parts_and_designs_are_those_that_were_asked_for(tmp_path, small, argume
     assert "maps.png" in names(tmp_path / "out")
 
 
+def test_a_report_shows_the_images_the_layers_and_what_came_up(tmp_path, small):
+    page = tmp_path / "pages" / "page.html"
+    arguments = ["--image", small[4], "--layer", "2", "4", "--report", str(page)]
+    with pytest.warns(UserWarning, match="second harmonic"):
+        assert main([*small, *arguments, "--frequencies", "6", "12", "--seed", "7"]) == 0
+    text = page.read_text(encoding="utf-8")
+    for words in ("net.py:build", "cat, cat-2", "second harmonic of 6 Hz", "f1 + f2", "layer"):
+        assert words in text
+    assert names(tmp_path / "out") == {"cat", "cat-2", "table.csv"}
+
+
 def test_a_seed_fixes_random_weights(tmp_path, picture):
     spectra = []
     for name, seed in (("first", []), ("again", ["--seed", "0"]), ("other", ["--seed", "1"])):
@@ -296,6 +307,9 @@ MISTAKES = {
     "a device that is not there": (["--device", "cuda:99"], "cuda:99 cannot be used"),
     "no device": (["--device", "gpu"], "gpu cannot be used"),
     "an unknown option": (["--lyer", "2"], "unrecognized arguments: --lyer 2; `captum-ssvep"),
+    "no page": (["--report", "FOLDER/page.txt"], "page.html"),
+    "a page in a file": (["--report", "FOLDER/net.py/page.html"], "net.py is a file"),
+    "a folder as a page": (["--report", "FOLDER/empty"], "empty/report.html"),
     "a file to write to": (["--out", "FOLDER/net.py"], "net.py is a file"),
 }
 

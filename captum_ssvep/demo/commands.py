@@ -11,6 +11,7 @@ from .designs import design_of
 from .examples import Example, load_example
 from .folders import complete_folder, files_in
 from .networks import load_network
+from .pages import refuse_unwritable, remembered_warnings, write_page
 from .parts import parts_of
 from .pictures import load_picture, picture_files, short_names
 from .tagging import Tagging
@@ -34,9 +35,11 @@ def run_demo(out: Path) -> None:
         Example(f"digit_{label}", f"A handwritten {label}", image[None])
         for image, label in zip(*digits.example_images(), strict=True)
     ]
-    tagging = Tagging(network, ["layer3"], TaggingDesign(), parts_of(["halves"]).names)
+    names = parts_of(["halves"]).names
+    tagging = Tagging(network, ["layer3"], TaggingDesign(), names, for_page=True)
     with complete_folder(out) as folder:
-        tagging.write_all(examples, len(examples), folder)
+        found = tagging.write_all(examples, len(examples), folder)
+        write_page(folder / "report.html", found, {"network": "residual network for digits"})
         written = files_in(folder)
     print(f"Written to {out}: {written}")
 
@@ -71,23 +74,32 @@ def run_model(
         ValueError: If something does not fit; the message says what to do.
     """
     files, parts = picture_files(images), parts_of(mask)
-    shown = design_of(design, frequencies, len(parts.names))
     _refuse_absent(device)
+    if report is not None:
+        refuse_unwritable(report)
     for file in files:
         load_picture(file)  # rather now than after hours
-    with complete_folder(out) as folder:
-        network = load_network(model, weights, seed)
-        network.model.to(device)
-        examples = (
-            load_example(file, name, network, parts, device)
-            for file, name in zip(files, short_names(files), strict=True)
-        )
-        tagging = Tagging(network.model, list(dict.fromkeys(layers)), shown, parts.names)
-        if network.note:
-            print(network.note)
-        tagging.write_all(examples, len(files), folder)
-        written = files_in(folder)
-    print(f"Written to {out}: {written}")
+    with remembered_warnings() as caught:
+        shown = design_of(design, frequencies, len(parts.names))
+        with complete_folder(out) as folder:
+            network = load_network(model, weights, seed)
+            network.model.to(device)
+            if network.note:
+                print(network.note)
+            examples = (
+                load_example(file, name, network, parts, device)
+                for file, name in zip(files, short_names(files), strict=True)
+            )
+            tagging = Tagging(
+                network.model, [*dict.fromkeys(layers)], shown, parts.names, report is not None
+            )
+            found = tagging.write_all(examples, len(files), folder)
+            written = files_in(folder)
+        print(f"Written to {out}: {written}")
+        if report is not None:
+            facts = {"network": model, "weights": weights, "seed": seed, "mask": " ".join(mask)}
+            write_page(report, found, facts, caught)
+            print(f"Written to {report}")
 
 
 def _refuse_absent(device: str) -> None:

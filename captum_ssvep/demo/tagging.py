@@ -16,8 +16,12 @@ from ..spectrum.tagged import TaggedSpectrum
 from ..visualization.style import simplest_components
 from .examples import Example
 from .networks import told
+from .pages import MOST_EXAMPLES
 from .tables import strongest_channels, write_table
 from .written import write_layer, write_stimulus
+
+# Images, each with the spectra of its layers.
+Found = list[tuple[Example, list[TaggedSpectrum]]]
 
 
 @dataclass
@@ -29,39 +33,41 @@ class Tagging:
         layers (sequence of str): Names of the layers.
         design (Design): How the parts flicker.
         names (sequence of str): What the parts are called.
+        for_page (bool): Whether to keep what `write_page` takes. Default: False
     """
 
     model: nn.Module
     layers: Sequence[str]
     design: Design
     names: Sequence[str]
+    for_page: bool = False
 
-    def write_all(
-        self, examples: Iterable[Example], n_examples: int, folder: Path
-    ) -> dict[str, list[TaggedSpectrum]]:
+    def write_all(self, examples: Iterable[Example], n_examples: int, folder: Path) -> Found:
         """Tag images, print a table for each, and write pictures, spectra and all numbers.
 
         Of several images each has a folder, of several layers each has one within.
 
         Returns:
-            dict[str, list[TaggedSpectrum]]: The spectra of the layers, by the name of the image.
+            list[tuple[Example, list[TaggedSpectrum]]]: The first images of one size, each with the
+            spectra of the layers' neurons; empty if they are not for a page.
         """
         spectra: dict[str, list[TaggedSpectrum]] = {}
         tried: set[torch.Size] = set()
-        on_terminal = sys.stderr.isatty()
-        several = n_examples > 1
-        bar = tqdm(
-            examples, "images", n_examples, disable=not (several and on_terminal), unit="image"
-        )
-        for example in bar:
+        found: Found = []
+        on_terminal, several = sys.stderr.isatty(), n_examples > 1
+        without_bar = not (several and on_terminal)
+        for example in tqdm(examples, "images", n_examples, unit="image", disable=without_bar):
             if example.image.shape not in tried:
                 tried.add(example.image.shape)
                 self._try(example)
             of_image = folder / example.name if several else folder
             of_image.mkdir(exist_ok=True)
-            spectra[example.name] = self._write(example, of_image, on_terminal and not several)
+            responses = self._write(example, of_image, on_terminal and not several)
+            spectra[example.name] = [channels for channels, _ in responses]
+            if self.for_page and len(found) < MOST_EXAMPLES and len(tried) == 1:
+                found.append((example, [neurons for _, neurons in responses]))
         write_table(folder / "table.csv", spectra)
-        return spectra
+        return found
 
     def _try(self, example: Example) -> None:
         """Run the network once, to say in a sentence if it does not take such images."""
@@ -69,7 +75,9 @@ class Tagging:
         with torch.no_grad():
             told(f"the network, given an image of shape {shape},", self.model, example.image)
 
-    def _write(self, example: Example, folder: Path, show_progress: bool) -> list[TaggedSpectrum]:
+    def _write(
+        self, example: Example, folder: Path, show_progress: bool
+    ) -> list[tuple[TaggedSpectrum, TaggedSpectrum]]:
         """Write what is found of one image."""
         write_stimulus(folder, example, self.design)
         responses = self._respond(example, show_progress)
@@ -80,7 +88,7 @@ class Tagging:
             without_maps = write_layer(of_layer, example, channels, neurons)
             found = (f"{example.title}, {layer}:", table, without_maps)
             tqdm.write("\n".join(filter(None, found)) + "\n")
-        return [channels for channels, _ in responses]
+        return responses
 
     def _respond(
         self, example: Example, show_progress: bool
@@ -100,6 +108,9 @@ class Tagging:
                     f"Expected --layer to give one tensor, but {layer} gives {len(spectrum)}; take "
                     "a layer inside it"
                 )
-        components = simplest_components(channels[0].components)
+        # A page shows every component of every neuron; maps need less memory.
+        components = channels[0].components
+        if not self.for_page:
+            components = simplest_components(components)
         neurons = method.spectrum(example.image, components=components, **shown)
         return list(zip(channels, neurons, strict=True))

@@ -30,14 +30,18 @@ def test_what_is_in_the_folder_stays_but_files_of_the_same_name(tmp_path):
     }
 
 
+def write_and_raise(out, error):
+    with complete_folder(out) as folder:
+        (folder / "a.txt").write_text("a")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_is_left_behind_by_an_error(tmp_path, error):
     (tmp_path / "old.txt").write_text("old")
     for out in (tmp_path / "new" / "folder", tmp_path):
-        context = complete_folder(out)
-        (context.__enter__() / "a.txt").write_text("a")
         with pytest.raises(error):
-            context.__exit__(error, error(), None)
+            write_and_raise(out, error)
     assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
 
 
