@@ -45,8 +45,8 @@ __all__ = [
     "channel_groups", "choose_design", "circuits", "demo", "design", "disc", "evaluation", "halves",
     "interaction_damage", "keep_only", "layer_mean", "layers_of", "losses", "margin_of", "model",
     "profile_likeness", "pruning", "rank_agreement", "report", "ring", "score_neurons", "scores",
-    "sectors", "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons",
-    "visualization",
+    "sectors", "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map",
+    "top_neurons", "visualization",
 ]  # fmt: skip
 
 

@@ -304,6 +304,7 @@ def and_or_kinds(index: Tensor) -> list[dict[str, Any]]:
     """
     size = index.abs()
     strength = index.sign() * ((size > LEAST_INDEX).int() + (size > 0.5).int())
+    strength = strength.where(~index.isnan(), torch.nan)  # whose sign torch calls 0
     kinds = []
     for wanted, name, color in AND_OR_KINDS:
         same = index.isnan() if math.isnan(wanted) else strength == wanted

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .._checks import image_batch
 from .._typing import Baselines, FeatureMask
 from ..design import Design
 from ..stimulus.frames import Stimulus
@@ -46,9 +45,8 @@ def film(
     Raises:
         TypeError, ValueError: If images, mask and baselines do not fit each other or the design.
     """
-    image_batch(images, "images")
-    stimulus = Stimulus.build(images, design, feature_mask, baselines)
     pixels = to_pixels(images[:n_examples], mean, std)
+    stimulus = Stimulus.build(images, design, feature_mask, baselines)
     (inputs,), (mask,), (baseline,) = stimulus.inputs, stimulus.masks, stimulus.baselines
     dark = to_pixels(baseline.expand(inputs.shape)[:n_examples].contiguous(), mean, std)
     parts = _as_colors(mask.expand(inputs.shape)[:n_examples].cpu().numpy())

@@ -16,7 +16,7 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
 class Page(HTMLParser):
-    """The elements of a page, with their attributes and texts; complains about what is not closed."""
+    """The elements of a page, with attributes and texts; complains about what is not closed."""
 
     def __init__(self, text):
         super().__init__()

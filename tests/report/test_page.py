@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from itertools import pairwise
 
 import mne
 import pytest
@@ -79,7 +80,7 @@ def test_pages_can_be_read_by_everyone(name, tmp_path):
     assert all(image["alt"] for image in page.all("img"))
     assert all(button["type"] == "button" for button in page.all("button"))
     levels = [int(e["tag"][1]) for e in page.elements if re.fullmatch("h[1-6]", e["tag"])]
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     labels = "".join(label["text"] for label in page.all("label"))
     if page.all("select"):
         assert "Which" in labels

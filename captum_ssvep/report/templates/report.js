@@ -139,7 +139,7 @@
     async show(canvas, contrasts, example) {
       const [image, baseline, parts] = await this.ready(example);
       const { width, height } = this.film;
-      const context = canvas.getContext("2d");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
       const target = context.createImageData(width, height);
       const levels = new Float32Array(256).fill(1);
       contrasts.forEach((contrast, part) => { levels[part] = contrast; });
@@ -161,18 +161,22 @@
     let moment = 0, playing = false, before = null, isVisible = true, isBusy = false;
     const mark = drawCurves(element.querySelector(".curves"), film);
 
+    const contrastsAt = (at) => {
+      const low = Math.floor(at) % moments, high = (low + 1) % moments;
+      // Frames without time are shown one by one, those in time run into each other.
+      const share = film.slowing === null ? 0 : at - Math.floor(at);
+      return film.contrasts[low].map((one, i) => one + share * (film.contrasts[high][i] - one));
+    };
     const showMoment = async (at) => {
       moment = at;
       mark(at);
-      const low = Math.floor(at) % moments, high = (low + 1) % moments, part = at - Math.floor(at);
-      // Frames without time are shown one by one, those in time run into each other.
-      const share = film.slowing === null ? 0 : part;
-      const contrasts = film.contrasts[low].map(
-        (contrast, i) => contrast + share * (film.contrasts[high][i] - contrast),
-      );
       if (isBusy) return;
       isBusy = true;
-      await screen.show(canvas, contrasts, screen.example ?? 0);
+      let shown = null;
+      while (shown !== moment) {
+        shown = moment;
+        await screen.show(canvas, contrastsAt(shown), screen.example ?? 0);
+      }
       isBusy = false;
     };
     const step = (now) => {
