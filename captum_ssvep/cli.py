@@ -3,7 +3,7 @@
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .demo import commands
 
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _once_in_a_line()
         try:
             (commands.run_demo if command == "demo" else commands.run_model)(**options)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
@@ -130,6 +130,14 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
 
 
-def _show_warning(message: Warning | str, *place: Any, **more: Any) -> None:
-    """A warning in one line; the line of the program that caused it is not the user's."""
-    print(f"captum-ssvep: {' '.join(str(message).split())}", file=sys.stderr)
+def _once_in_a_line() -> Callable[..., None]:
+    """What shows warnings: without the line of the program, which is not the user's."""
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *place: Any, **more: Any) -> None:
+        text = " ".join(str(message).split())
+        if text not in shown:
+            print(f"captum-ssvep: {text}", file=sys.stderr)
+        shown.add(text)
+
+    return show

@@ -210,8 +210,9 @@ def test_a_report_shows_the_images_and_what_came_up(tmp_path, capsys, small):
     page = tmp_path / "pages" / "page.html"
     arguments = ["--image", small[4], "--layer", "2", "--report", str(page)]
     assert main([*small, *arguments, "--frequencies", "6", "12", "--seed", "7"]) == 0
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert warning.startswith("captum-ssvep: Responses to parts cannot be told apart")
+    tags, components = capsys.readouterr().err.splitlines()
+    assert tags.startswith("captum-ssvep: Responses to parts cannot be told apart")
+    assert components.startswith("captum-ssvep: Components share a line")
     text = page.read_text(encoding="utf-8")
     for words in ("net.py:build", "cat, cat-2", "second harmonic of 6 Hz", "f1 + f2"):
         assert words in text

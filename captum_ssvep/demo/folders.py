@@ -26,7 +26,13 @@ def complete_folder(out: Path) -> Iterator[Path]:
         ) from None
     with temporary as folder:
         yield Path(folder)
-        shutil.copytree(folder, out, dirs_exist_ok=True)
+        # Not the temporary folder itself, which others may not read.
+        out.mkdir(parents=True, exist_ok=True)
+        for path in Path(folder).iterdir():
+            if path.is_dir():
+                shutil.copytree(path, out / path.name, dirs_exist_ok=True)
+            else:
+                shutil.copy(path, out)
 
 
 def nearest_folder(path: Path, option: str) -> Path:

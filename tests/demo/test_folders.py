@@ -15,6 +15,8 @@ def test_files_come_to_the_folder_in_the_end(tmp_path):
         assert files_in(folder) == "2 files, of which table.csv holds all numbers"
     assert (out / "layer" / "a.txt").read_text() == "a"
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    (tmp_path / "plain").mkdir()
+    assert out.stat().st_mode == (tmp_path / "plain").stat().st_mode  # not private
     assert sorted(path.name for path in out.iterdir()) == ["layer", "table.csv"]
 
 
