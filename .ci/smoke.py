@@ -30,6 +30,8 @@ assert snr.max() > 1
 command = Path(sys.executable).with_name("captum-ssvep")
 with tempfile.TemporaryDirectory() as out:
     subprocess.run([command, "demo", "--out", out], check=True, stdout=subprocess.DEVNULL)
+    # Its templates and scripts are files of the package, too.
+    assert "</html>" in Path(out, "report.html").read_text(encoding="utf-8")
     for digit in ("digit_3", "digit_8"):
         written = list(Path(out, digit).iterdir())
         assert {path.stem for path in written} == DEMO, written

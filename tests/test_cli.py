@@ -1,19 +1,47 @@
 """The command line, run as a user runs it."""
 
+import csv
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 import torchvision
+from matplotlib import pyplot as plt
 from PIL import Image
 
-from captum_ssvep import TaggedSpectrum
+from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, black
 from captum_ssvep.cli import main
 from captum_ssvep.demo import digits
+from captum_ssvep.demo.networks import load_network
 
-WRITTEN = {"spectrum.npz", "stimulus.png", "stimulus.gif", "spectrum.png", "contrast.png"}
+LAYER = {"spectrum.npz", "spectrum.png", "contrast.png"}
+WRITTEN = LAYER | {"stimulus.png", "stimulus.gif", "table.csv"}
+# A network of the user's own, small enough for many runs.
+FILE = """
+from torch import nn
+from torchvision import transforms
+
+def build():
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2), nn.ReLU(), nn.Conv2d(6, 8, 3, 2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3),
+    )
+    return network, transforms.Compose(
+        [transforms.Resize(40), transforms.CenterCrop(32), transforms.ToTensor(),
+         transforms.Normalize([0.5] * 3, [0.25] * 3)]
+    )
+
+def ends_in_a_linear_layer():
+    return nn.Sequential(nn.Flatten(), nn.Linear(10, 3))
+
+def remembers():
+    return nn.Sequential(nn.Flatten(2), nn.LSTM(48, 3))
+"""
 
 
 @pytest.fixture
@@ -24,9 +52,26 @@ def picture(tmp_path):
     return path
 
 
+@pytest.fixture
+def small(tmp_path, picture):
+    """Arguments for the user's own network; others follow and replace them."""
+    (tmp_path / "net.py").write_text(FILE)
+    model = f"{tmp_path / 'net.py'}:build"
+    return ["run", "--model", model, "--image", str(picture), "--out", str(tmp_path / "out")]
+
+
 def run(model, layer, picture, out, weights="none"):
     arguments = ["--model", model, "--layer", layer, "--image", str(picture), "--out", str(out)]
     return main(["run", *arguments, "--weights", weights])
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_demo_prints_its_accuracy_and_two_digits(tmp_path):
@@ -37,8 +82,10 @@ def test_the_demo_prints_its_accuracy_and_two_digits(tmp_path):
     assert f"{accuracy:.1%} correct" in finished.stdout
     for text in ("handwritten 3", "handwritten 8", "f1 = 6 Hz", "f2 = 7.5 Hz", "f1 + f2 = 13.5 Hz"):
         assert text in finished.stdout
+    assert finished.stderr == ""
+    assert names(tmp_path) == {"table.csv", "report.html", "digit_3", "digit_8"}
     for folder in ("digit_3", "digit_8"):
-        assert {p.name for p in (tmp_path / folder).iterdir()} == WRITTEN | {"maps.png"}
+        assert names(tmp_path / folder) == (WRITTEN - {"table.csv"}) | {"maps.png"}
         spectrum = TaggedSpectrum.load(tmp_path / folder / "spectrum.npz")
         assert spectrum.mean.shape == (1, 48)
     strongest = spectrum.amplitude((1, 1))[0].argmax().item()
@@ -58,29 +105,35 @@ def test_the_demo_prints_its_accuracy_and_two_digits(tmp_path):
 def test_any_classifier_runs(tmp_path, capsys, picture, model, layer, n_channels):
     assert run(model, layer, picture, tmp_path / "out") == 0
     assert f"of {n_channels} that answer most" in capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN | {"maps.png"}
+    assert names(tmp_path / "out") == WRITTEN | {"maps.png"}
 
 
 def test_a_layer_without_space_has_no_map(tmp_path, capsys, picture):
     assert run("squeezenet1_1", "classifier", picture, tmp_path / "out") == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} >= WRITTEN
-    capsys.readouterr()
+    assert "No maps: classifier has a single place" in capsys.readouterr().out
+    assert names(tmp_path / "out") == WRITTEN
     assert run("resnet18", "fc", picture, tmp_path / "fc") == 0
-    assert "No maps: fc" in capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "fc").iterdir()} == WRITTEN
+    assert "No maps: fc has no two spatial dimensions" in capsys.readouterr().out
+    assert names(tmp_path / "fc") == WRITTEN
 
 
-def test_a_local_state_dict_is_loaded(tmp_path, picture):
-    torch.manual_seed(1)
-    model = torchvision.models.resnet18()
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    spectra = []
-    for _ in range(2):
-        assert (
-            run("resnet18", "layer1", picture, tmp_path / "out", str(tmp_path / "weights.pt")) == 0
-        )
-        spectra.append(TaggedSpectrum.load(tmp_path / "out" / "spectrum.npz"))
-    assert torch.equal(spectra[0].lines, spectra[1].lines)
+@pytest.mark.data
+def test_imagenet_weights_are_loaded_from_a_file(tmp_path, picture):
+    if not os.environ.get("CAPTUM_SSVEP_DATA"):
+        pytest.skip("CAPTUM_SSVEP_DATA is not set: no SqueezeNet weights")
+    weights = Path(os.environ["CAPTUM_SSVEP_DATA"]) / "squeezenet1_1_imagenet.pt"
+    assert run("squeezenet1_1", "features.12", picture, tmp_path / "out", str(weights)) == 0
+    model = torchvision.models.squeezenet1_1()
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    preprocess = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+    with Image.open(picture) as file:
+        image = preprocess(file.convert("RGB"))[None]
+    spectrum = TaggedSpectrum.load(tmp_path / "out" / "spectrum.npz")
+    tagging = FrequencyTaggingAttribution(model.eval(), "features.12")
+    dark = black(preprocess.mean, preprocess.std)
+    by_hand = tagging.spectrum(image, baselines=dark, pooling="channel")
+    torch.testing.assert_close(spectrum.amplitude((1, 1)), by_hand.amplitude((1, 1)))
+    torch.testing.assert_close(spectrum.mean, by_hand.mean)
 
 
 @pytest.mark.usefixtures("resnet18_weights")
@@ -91,6 +144,116 @@ def test_pretrained_weights_are_the_default(tmp_path, picture):
     assert spectrum.mean.shape == (1, 64)
 
 
+def test_a_network_of_ones_own_with_its_preprocessing(tmp_path, capsys, small, picture):
+    assert main([*small, "--layer", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "cat.jpg through " in printed.out
+    assert printed.err == ""
+    spectrum = TaggedSpectrum.load(tmp_path / "out" / "spectrum.npz")
+    assert spectrum.design == TaggingDesign()
+    # The same again by hand; black is -2 in the network's inputs.
+    network = load_network(small[2])
+    with Image.open(picture) as file:
+        image = network.preprocess(file.convert("RGB"))[None]
+    tagging = FrequencyTaggingAttribution(network.model, "2")
+    by_hand = tagging.spectrum(image, baselines=-2.0, pooling="channel")
+    torch.testing.assert_close(spectrum.lines, by_hand.lines)
+
+
+def test_several_images_and_layers_have_a_folder_each_and_one_table(tmp_path, small):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    noise = np.random.default_rng(0).integers(100, 200, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photos / "light.png")
+    (photos / "notes.txt").write_text("no picture")
+    arguments = ["--image", str(photos), "--layer", "2", "--layer", "4", "2"]
+    assert main([*small, *arguments]) == 0
+    out = tmp_path / "out"
+    assert names(out) == {"cat", "light", "table.csv"}
+    for image in ("cat", "light"):
+        assert names(out / image) == {"2", "4", "stimulus.png", "stimulus.gif"}
+        assert names(out / image / "2") == LAYER | {"maps.png"}
+        assert names(out / image / "4") == LAYER
+    table = rows(out / "table.csv")
+    places = [("cat", "2"), ("cat", "4"), ("light", "2"), ("light", "4")]
+    assert list(dict.fromkeys((row["image"], row["layer"]) for row in table)) == places
+    spectrum = TaggedSpectrum.load(out / "light" / "2" / "spectrum.npz")
+    of_light = [row for row in table if (row["image"], row["layer"]) == ("light", "2")]
+    assert [float(row["amplitude"]) for row in of_light] == pytest.approx(
+        [record["amplitude"] for record in spectrum.table()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_parts", "kind"),
+    [
+        (["--mask", "tiles", "2x2"], 4, "time"),
+        (["--mask", "sectors", "3", "--design", "grid"], 3, "grid"),
+        (["--mask", "ring", "--design", "two-level"], 2, "two-level"),
+        (["--mask", "disc", "9", "--frequencies", "5", "9"], 2, "time"),
+        (["--mask", "tiles", "1x1"], 1, "time"),
+    ],
+)
+def test_parts_and_designs_are_those_that_were_asked_for(tmp_path, small, arguments, n_parts, kind):
+    assert main([*small, "--layer", "2", *arguments]) == 0
+    spectrum = TaggedSpectrum.load(tmp_path / "out" / "spectrum.npz")
+    assert (spectrum.design.n_parts, spectrum.design.kind) == (n_parts, kind)
+    if "--frequencies" in arguments:
+        assert spectrum.design.frequencies == (5, 9)
+    assert ("stimulus.gif" in names(tmp_path / "out")) == (kind == "time")
+    assert ("contrast.png" in names(tmp_path / "out")) == (kind != "two-level")
+    assert "maps.png" in names(tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_report_shows_the_images_and_what_came_up(tmp_path, capsys, small):
+    page = tmp_path / "pages" / "page.html"
+    arguments = ["--image", small[4], "--layer", "2", "--report", str(page)]
+    assert main([*small, *arguments, "--frequencies", "6", "12", "--seed", "7"]) == 0
+    tags, components = capsys.readouterr().err.splitlines()
+    assert tags.startswith("captum-ssvep: Responses to parts cannot be told apart")
+    assert components.startswith("captum-ssvep: Components share a line")
+    text = page.read_text(encoding="utf-8")
+    for words in ("net.py:build", "cat, cat-2", "second harmonic of 6 Hz", "f1 + f2"):
+        assert words in text
+    assert names(tmp_path / "out") == {"cat", "cat-2", "table.csv"}
+
+
+def test_a_seed_fixes_random_weights(tmp_path, picture):
+    found = []
+    for seed in ("3", "4"):
+        arguments = ["--model", "squeezenet1_1", "--weights", "none", "--layer", "features.0"]
+        paths = ["--image", str(picture), "--out", str(tmp_path / seed)]
+        assert main(["run", *arguments, *paths, "--seed", seed]) == 0
+        found.append(TaggedSpectrum.load(tmp_path / seed / "spectrum.npz").mean)
+    assert not torch.allclose(*found)
+    torch.manual_seed(4)
+    model = torchvision.models.squeezenet1_1().eval()
+    preprocess = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.transforms()
+    with Image.open(picture) as file:
+        image = preprocess(file.convert("RGB"))[None]
+    # A linear layer's mean response is that to the mean contrast, 3/4 of the way from black.
+    halfway = 0.75 * image + 0.25 * black(preprocess.mean, preprocess.std)
+    expected = model.features[0](halfway).mean(dim=(2, 3)).detach()
+    torch.testing.assert_close(found[1].float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_nothing_is_left_open_or_changed(small):
+    backend, figures, state = matplotlib.get_backend(), plt.get_fignums(), torch.get_rng_state()
+    assert main([*small, "--layer", "2"]) == 0
+    assert plt.get_fignums() == figures
+    assert matplotlib.get_backend() == backend
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_terminal_shows_progress(small, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main([*small, "--layer", "2"]) == 0
+    assert "49/49" in capsys.readouterr().err
+    assert main([*small, "--image", small[4], "--layer", "2"]) == 0
+    assert "2/2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", [b"no picture", b"", "cut in half"])
 def test_a_file_that_is_no_picture_is_told(tmp_path, capsys, picture, content):
     content = picture.read_bytes()[:1500] if content == "cut in half" else content
@@ -98,7 +261,8 @@ def test_a_file_that_is_no_picture_is_told(tmp_path, capsys, picture, content):
     for path in (picture, tmp_path, tmp_path / "absent.png"):
         assert run("resnet18", "layer1", path, tmp_path / "out") == 2
         error = capsys.readouterr().err
-        assert error.startswith(f"captum-ssvep: Expected --image to be a picture, but {path} ")
+        named = picture if path == tmp_path else path
+        assert error.startswith(f"captum-ssvep: Expected --image to be a picture, but {named} ")
         assert error.count("\n") == 1
 
 
@@ -109,26 +273,65 @@ def test_a_deep_picture_is_tagged_with_its_depth(tmp_path):
     for kind, deep in (("8", levels), ("16", levels.astype(np.uint16) * 257)):
         path = tmp_path / f"{kind}.png"
         Image.fromarray(deep).save(path)
-        torch.manual_seed(0)
         assert run("resnet18", "layer1", path, tmp_path / kind) == 0
         spectra[kind] = TaggedSpectrum.load(tmp_path / kind / "spectrum.npz")
     one, other = (s.amplitude((1, 0)) for s in spectra.values())
     torch.testing.assert_close(one, other, rtol=0.02, atol=0.02 * one.max().item())
 
 
-@pytest.mark.parametrize(
-    ("model", "layer", "weights", "words"),
-    [
-        ("resnet81", "layer4", "none", "resnet18"),
-        ("fcn_resnet50", "backbone", "none", "torchvision classifier"),
-        ("resnet18", "layer5", "none", "nearest: layer"),
-        ("resnet18", "layer4", "absent.pt", "absent.pt"),
-        ("resnet18", "layer4", __file__, "saved by torch.save"),
-    ],
-)
-def test_mistakes_are_told_in_one_line(tmp_path, capsys, picture, model, layer, weights, words):
-    assert run(model, layer, picture, tmp_path, weights) == 2
+MISTAKES = {
+    "a model's name": (["--model", "resnet81"], "try resnet18"),
+    "no classifier": (["--model", "fcn_resnet50"], "torchvision classifier"),
+    "a function's name": (["--model", "FOLDER/net.py:biuld"], "it has build"),
+    "no function": (["--model", "FOLDER/net.py"], "add a colon"),
+    "another input": (
+        ["--model", "FOLDER/net.py:ends_in_a_linear_layer"],
+        "given an image of shape (1, 3, 60, 80), to run, but it raised RuntimeError",
+    ),
+    "a layer's name": (["--layer", "22"], "nearest: 2"),
+    "several tensors": (
+        ["--model", "FOLDER/net.py:remembers", "--layer", "1"],
+        "Expected",
+    ),
+    "weights of another network": (["--weights", "FOLDER/other.pt"], "lacks 0.weight, 0.bias"),
+    "no weights": (["--weights", "FOLDER/absent.pt"], "absent.pt cannot be read"),
+    "words for weights": (["--weights", __file__], "saved by torch.save"),
+    "random weights": (["--weights", "none"], "its function decides"),
+    "an empty folder": (["--image", "FOLDER/empty"], "empty holds none"),
+    "tags that do not fit": (["--frequencies", "6", "7.3"], "nearest: 7 or 7.5"),
+    "too many tags": (["--frequencies", "6", "7.5", "9"], "each of the 2 parts"),
+    "a letter as a tag": (["--frequencies", "six"], "invalid float value: 'six'; `captum-ssvep"),
+    "a design's name": (["--design", "gird"], "auto, grid, time, two-level"),
+    "a mask's name": (["--mask", "halfs"], "tiles RxC"),
+    "a mask of another size": (["--mask", "FOLDER/mask.npy"], "of 32 x 32 or 60 x 80 pixels"),
+    "a device that is not there": (["--device", "cuda:99"], "cuda:99 cannot be used"),
+    "no device": (["--device", "gpu"], "gpu cannot be used"),
+    "an unknown option": (["--lyer", "2"], "unrecognized arguments: --lyer 2; `captum-ssvep"),
+    "no page": (["--report", "FOLDER/page.txt"], "page.html"),
+    "a page in a file": (["--report", "FOLDER/net.py/page.html"], "net.py is a file"),
+    "a folder as a page": (["--report", "FOLDER/empty"], "empty/report.html"),
+    "a file to write to": (["--out", "FOLDER/net.py"], "net.py is a file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_in_one_line_and_leave_nothing_behind(tmp_path, capsys, small, mistake):
+    arguments, words = MISTAKES[mistake]
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "mask.npy", np.eye(4, dtype=int))
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    if "--image" in arguments:
+        small = [word for word in small if not word.endswith("cat.jpg") and word != "--image"]
+    arguments = [word.replace("FOLDER", str(tmp_path)) for word in arguments]
+    layer = [] if "--layer" in arguments else ["--layer", "2"]
+    before = sorted(tmp_path.iterdir())
+    try:
+        status = main([*small, *layer, *arguments])
+    except SystemExit as exit_of_argparse:
+        status = exit_of_argparse.code
     error = capsys.readouterr().err
-    assert error.startswith("captum-ssvep: ")
+    assert status == 2
+    assert error.startswith("captum-ssvep")
     assert words in error
     assert error.count("\n") == 1
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from captum_ssvep.demo.commands import load_picture
+from captum_ssvep.demo.pictures import load_picture
 
 RAMP = np.linspace(0, 1, 12 * 16).reshape(12, 16)
 
