@@ -22,6 +22,7 @@ notebooks: .venv/tested
 
 # Builds the site in docs/_build/html; a warning or a broken link is an error.
 docs: .venv/tested
+	rm -rf docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -n -d docs/_build/doctrees docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
 

@@ -31,6 +31,7 @@ extensions = [
     "argument_types",
     "mathml",
     "notebooks",
+    "room",
     "short_names",
     "signatures",
     "myst_nb",
@@ -46,6 +47,7 @@ exclude_patterns = ["_build"]
 # Docstrings write `TaggedSpectrum` for what it is, wherever it lies.
 default_role = "any"
 add_module_names = False
+autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autosummary_generate = False
@@ -93,3 +95,21 @@ html_theme = "furo"
 html_title = "captum-ssvep"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = html_logo = "_static/logo.svg"
+html_theme_options = {
+    # The colors of the package's figures: blue is where parts are combined.
+    "light_css_variables": {
+        "color-brand-primary": "#1f4fd6",
+        "color-brand-content": "#1f4fd6",
+        "color-brand-visited": "#1f4fd6",
+        "color-api-name": "#b3232a",
+        "color-api-pre-name": "#b3232a",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#9db2ff",
+        "color-brand-content": "#9db2ff",
+        "color-brand-visited": "#9db2ff",
+        "color-api-name": "#ff8a80",
+        "color-api-pre-name": "#ff8a80",
+    },
+}
