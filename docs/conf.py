@@ -1,6 +1,7 @@
 """Configuration of the documentation, which `make docs` builds."""
 
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -47,7 +48,7 @@ exclude_patterns = ["_build"]
 # Docstrings write `TaggedSpectrum` for what it is, wherever it lies.
 default_role = "any"
 add_module_names = False
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autosummary_generate = False
@@ -90,13 +91,20 @@ intersphinx_mapping = {
     }.items()
 }
 
+# Where the site and its source lie is in `pyproject.toml`, once the project has an address.
+urls = dict(url.split(", ") for url in metadata("captum-ssvep").get_all("Project-URL") or [])
+html_baseurl = urls.get("Documentation", "")
 html_copy_source = False
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "captum-ssvep"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_favicon = html_logo = "_static/logo.svg"
 html_theme_options = {
+    "source_repository": urls.get("Source", ""),
+    "source_branch": "main",
+    "source_directory": "docs/",
     # The colors of the package's figures: blue is where parts are combined.
     "light_css_variables": {
         "color-brand-primary": "#1f4fd6",

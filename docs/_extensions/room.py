@@ -2,6 +2,7 @@
 
 import inspect
 from importlib import import_module
+from typing import Generic
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -42,6 +43,8 @@ class Room(Names):
         for name, subject in found.items():
             if not inspect.ismodule(subject):
                 lines += ["", f".. {directive_for(subject)}:: {name}"]
+            if inspect.isclass(subject) and subject.__base__ not in (object, tuple, Generic):
+                lines += ["   :show-inheritance:"]
         return lines
 
 
