@@ -179,6 +179,17 @@ def test_the_gallery_is_the_notebooks(name):
     assert path.read_bytes() == gallery.picture(*gallery.PICTURES[name])
 
 
+@pytest.mark.parametrize("name", gallery.FILMS)
+def test_the_films_are_the_notebooks(name):
+    path = ROOT / "images" / f"{name}.gif"
+    assert path.read_bytes() == gallery.picture(*gallery.FILMS[name], "gif")
+
+
+def test_the_source_of_every_picture_is_told():
+    sources = (ROOT / "images" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in PICTURES if f"`{path.name}`" not in sources] == []
+
+
 def paragraphs_of(text):
     """The paragraphs, lists, tables and headings of a page, without code blocks."""
     return [part.strip() for part in re.split(r"\n\s*\n", FENCE.sub("", text)) if part.strip()]

@@ -385,6 +385,7 @@ SPECIAL = {
     ),
     "plot_stimulus(n_shown)": 2,
     "plot_stimulus(inputs)": IMAGES[:1],
+    "save_stimulus_gif(frames_per_second)": 8,
     "save_stimulus_gif(inputs)": IMAGES[:1],
     "save_stimulus_gif(path)": "film.gif",
     "save_stimulus_gif(size)": 16,

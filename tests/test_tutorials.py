@@ -9,6 +9,10 @@ from urllib.error import URLError
 import cifar
 import material
 import pytest
+import skimage
+import torch
+from efficientnet import CATEGORIES, load_efficientnet_lite0
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
@@ -74,3 +78,14 @@ def test_without_a_network_the_digits_stand_in(monkeypatch, capsys):
     assert found.images.shape == (12, 1, 32, 32)
     assert (found.dark == 0).all()
     assert (found.model(found.images).argmax(1) == found.labels).double().mean() > 0.9
+
+
+def test_efficientnet_is_trained_and_sees_a_cat():
+    model, preprocess = load_efficientnet_lite0()
+    image = preprocess(Image.fromarray(skimage.data.chelsea()))[None]
+    with torch.no_grad():
+        probability, best = model(image).softmax(1)[0].topk(3)
+    assert not model.training
+    assert image.shape == (1, 3, 224, 224)
+    assert {CATEGORIES[index] for index in best} == {"tiger cat", "Egyptian cat", "tabby"}
+    assert probability.sum() > 0.9

@@ -21,8 +21,9 @@ from .style import MOMENT_GRAY, curve_style, legend_beside
 
 # More than three flashes a second can trigger seizures (WCAG 2.3.1); the fastest tag stays below 2.
 GIF_FLICKER_RATE = 1.875
-GIF_FRAMES_PER_SECOND = 20
 GIF_MOST_FRAMES = 120
+# More colors make the file larger than they make the picture better.
+GIF_COLORS = 64
 
 
 def plot_stimulus(
@@ -90,16 +91,20 @@ def save_stimulus_gif(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: int = 160,
+    frames_per_second: int = 20,
 ) -> Path:
     """Write one period of the stimulus as a looping GIF, in slow motion.
 
     The fastest tag flickers 1.9 times a second (a quarter of its speed for the paper's 7.5 Hz).
-    Accessibility guidelines allow three flashes. Long periods are cut.
+    Accessibility guidelines allow three flashes. Long periods are cut. A photograph of 160 pixels
+    at 20 frames per second takes about half a megabyte; `size` and `frames_per_second` make it
+    smaller.
 
     Args:
         path (str or Path): Where to write the file.
         inputs, design, feature_mask, baselines, mean, std: As in `plot_stimulus`.
         size (int, optional): Height of the picture in pixels. Default: 160
+        frames_per_second (int, optional): How often the picture changes. Default: 20
 
     Returns:
         Path: The file written.
@@ -116,23 +121,32 @@ def save_stimulus_gif(
             "no order; draw them with `plot_stimulus`"
         )
     path, size = file_path(path), integer(size, "size")
+    pace = integer(frames_per_second, "frames_per_second")
     if path.suffix.lower() != ".gif" or not path.parent.is_dir():
         raise ValueError(
             f"Expected `path` to end in .gif and to lie in a folder that exists, but got {path}; "
             "`path.parent.mkdir()` makes the folder"
         )
     slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
-    step = max(1, round(design.sampling_rate / slowing / GIF_FRAMES_PER_SECOND))
+    step = max(1, round(design.sampling_rate / slowing / pace))
     moments = np.arange(0, design.period, step)[:GIF_MOST_FRAMES]
     frames = _frames(inputs, design, feature_mask, baselines, moments)
-    columns = max(1, size * frames.shape[-1] // frames.shape[-2])
-    pixels = (255 * to_pixels(frames, mean, std)).round().astype(np.uint8)
-    images = [
-        Image.fromarray(frame).resize((columns, size), Image.Resampling.NEAREST) for frame in pixels
-    ]
+    images = _film((255 * to_pixels(frames, mean, std)).round().astype(np.uint8), size)
     duration = 10 * math.ceil(100 * slowing * step / design.sampling_rate)  # GIF counts in 10 ms
     images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
     return path
+
+
+def _film(frames: NDArray[np.uint8], height: int) -> list[Image.Image]:
+    """Frames as pictures of that height, with one palette, so that colors do not jump."""
+    rows, columns = frames.shape[1:3]
+    shape = max(1, height * columns // rows), height
+    # Enlarged pixels stay squares; a photograph that shrinks is smoothed.
+    resampling = Image.Resampling.LANCZOS if height < rows else Image.Resampling.NEAREST
+    images = [Image.fromarray(frame).resize(shape, resampling).convert("RGB") for frame in frames]
+    together = Image.fromarray(np.concatenate([np.asarray(image) for image in images]))
+    palette = together.quantize(GIF_COLORS, dither=Image.Dither.NONE)
+    return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
 
 
 def _frames(

@@ -58,6 +58,34 @@ def test_the_gif_loops_over_one_period_below_three_flashes_a_second(tmp_path):
     assert 5 / (sum(durations) / 1000) < 2
 
 
+def test_a_slower_film_takes_as_long_with_fewer_frames(tmp_path):
+    durations = []
+    for pace in (20, 8):
+        path = tmp_path / f"{pace}.gif"
+        save_stimulus_gif(path, torch.rand(1, 3, 8, 8), size=32, frames_per_second=pace)
+        with Image.open(path) as picture:
+            durations.append([frame.info["duration"] for frame in ImageSequence.Iterator(picture)])
+    assert [len(each) for each in durations] == [40, 20]
+    assert sum(durations[1]) == pytest.approx(sum(durations[0]), rel=0.05)
+
+
+def test_a_film_shows_the_contrasts_of_each_half(tmp_path):
+    path = save_stimulus_gif(tmp_path / "film.gif", torch.full((1, 1, 8, 8), 0.8), size=16)
+    contrasts = TaggingDesign().contrasts[:80:2]
+    with Image.open(path) as picture:
+        for frame, (left, right) in zip(ImageSequence.Iterator(picture), contrasts, strict=True):
+            shown = np.asarray(frame.convert("L"))
+            assert shown[8, 0] == pytest.approx(255 * 0.8 * left, abs=4)
+            assert shown[8, 15] == pytest.approx(255 * 0.8 * right, abs=4)
+
+
+def test_a_film_smaller_than_its_image_is_smooth(tmp_path):
+    lattice = torch.arange(64) % 2 == torch.arange(64)[:, None] % 2
+    path = save_stimulus_gif(tmp_path / "film.gif", lattice[None, None].float(), size=16)
+    with Image.open(path) as picture:
+        assert np.asarray(picture.convert("L")).max() < 140  # not the white of single pixels
+
+
 def test_pictures_of_several_images_are_refused():
     with pytest.raises(ValueError, match=r"one image.*\(2, 3, 4, 4\)"):
         plot_stimulus(torch.rand(2, 3, 4, 4))
