@@ -4,7 +4,7 @@ BIN := .venv/bin
 AT_ONCE := --numprocesses=auto --maxprocesses=4
 test notebooks test-lowest test-newest: export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint notebooks package test-lowest test-newest clean
+.PHONY: demo test lint notebooks docs package test-lowest test-newest clean
 
 demo: .venv/installed
 	$(BIN)/python -m captum_ssvep demo --out demo_output
@@ -22,6 +22,12 @@ lint: .venv/tested
 notebooks: .venv/tested
 	$(BIN)/python -m pytest $(AT_ONCE) --nbmake --nbmake-timeout=1200 --timeout=2400 --durations=0 \
 	    -p no:randomly --override-ini=addopts= --override-ini=filterwarnings= tutorials
+
+# Builds the site in docs/_build/html; a warning or a broken link is an error.
+docs: .venv/tested
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -n -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 
 # Builds, and tries the wheel elsewhere in a virtual environment of its own.
 package: .venv/tested
@@ -69,4 +75,4 @@ test-newest: .venv-newest/tested
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest demo_output dist
+	rm -rf .venv .venv-lowest .venv-newest demo_output dist docs/_build

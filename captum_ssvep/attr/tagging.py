@@ -96,11 +96,11 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
 
     @property
     def multiplies_by_inputs(self) -> bool:
-        """False: responses are not multiplied by the inputs."""
+        """False, since responses are not multiplied by the inputs."""
         return False
 
     def has_convergence_delta(self) -> bool:
-        """False: responses do not sum to the output."""
+        """False, since responses do not sum to the output."""
         return False
 
     @log_usage(part_of_slo=True)
@@ -161,7 +161,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 Default: ``"fundamentals"``
             statistic (str, optional): ``"snr"``, ``"snr_db"``, ``"amplitude"``,
                 ``"coefficient"`` (signed), ``"baseline_corrected"``, ``"zscore"`` or
-                ``"variance_share"``; see `statistics`. Default: ``"snr"``
+                ``"variance_share"``; see `spectrum.statistics`. Default: ``"snr"``
             reduction (str, optional): ``"mean"``, ``"sum"``, ``"max"`` or ``"energy"`` over the
                 components. Default: ``"mean"``
             n_neighbors (int, optional): Bins on each side of a line that serve as its noise, if

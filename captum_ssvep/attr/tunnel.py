@@ -79,7 +79,7 @@ class FrequencyTunnel(Attribution):
         return bool(self.attribution_method.multiplies_by_inputs)
 
     def has_convergence_delta(self) -> bool:
-        """False: a spectrum of attributions does not sum to the output."""
+        """False, since a spectrum of attributions does not sum to the output."""
         return False
 
     @log_usage(part_of_slo=True)

@@ -48,7 +48,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The name of the node: its layer and channels."""
+        """The name of the node, made of its layer and channels."""
         return f"{self.layer}:{','.join(map(str, self.channels))}"
 
     @property

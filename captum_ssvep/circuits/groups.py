@@ -100,7 +100,7 @@ def neuron_groups(
             to flickering halves). Default: ``"relevance"``
         channels (sequence of int, optional): Group these alone. Default: all
         n_groups (int, optional): How many groups. Default: by silhouette, and one if the channels
-            are a single cloud, see `clusters.cluster`
+            are a single cloud, see `cluster`
         max_groups (int, optional): Most groups that are tried. Default: 20
         seed (int, optional): Seed of clouds and projections. Default: 0
         batch_size, num_workers, channel_dim, show_progress: As in `core_neurons`.

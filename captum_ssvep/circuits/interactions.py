@@ -45,7 +45,7 @@ class NeuronInteractions:
     absolute: Tensor
 
     def top(self, k: int = 10) -> list[list[tuple[int, int]]]:
-        """For each target the pairs of groups that interact most, by their places in `members`.
+        """For each target the pairs of groups that interact most, by their places in ``members``.
 
         Args:
             k (int, optional): How many pairs; all if there are fewer. Default: 10

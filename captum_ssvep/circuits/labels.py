@@ -43,7 +43,7 @@ def soft_wpmi(similarities: Tensor, *, sharpness: float = 10.0, weight: float = 
     r"""Score how well texts describe groups, by CLIP-Dissect's soft-WPMI.
 
     The pointwise mutual information of a text :math:`t` and a group with the crops :math:`x_1,
-    \dots, x_k`, of which the crop :math:`i` belongs to it with probability :math:`p_i`:
+    \ldots, x_k`, of which the crop :math:`i` belongs to it with probability :math:`p_i`:
 
     .. math:: \log p(t \mid B) - \lambda \log p(t),
         \quad \log p(t \mid B) = \sum_i \log (1 + p_i (p(t \mid x_i) - 1))

@@ -37,7 +37,7 @@ class Patch(NamedTuple):
     """
 
     image: int
-    box: Box
+    box: tuple[int, int, int, int]
     activation: float
 
 

@@ -178,7 +178,7 @@ class Design(ABC):
 
     @cached_property
     def n_distinct_frames(self) -> int:
-        """Frames that a deterministic network has to run: the cost of the design."""
+        """Frames that a deterministic network has to run, which is the cost of the design."""
         return len(merge_equal_frames(self.contrasts, self.line_weights([]))[0])
 
     def components(

@@ -32,7 +32,7 @@ def choose_design(
 
     ``"grid"`` is a `ChebyshevGrid` with ``max_order + 1`` nodes. ``"time"`` is a short record with
     tags that are collision-free to ``max_order``: for two tags those whose path visits the Padua
-    points (Bos et al. 2006), otherwise those that `collision_free_bins` finds. ``"two-level"`` is a
+    points (Bos et al. 2006), otherwise those that a search finds. ``"two-level"`` is a
     `TwoLevelDesign`, which takes the fewest frames for many parts. It gives up what lies between
     the two contrasts: parts are on or off, so that there is no response to contrast, and all odd
     orders of a part count as its first.

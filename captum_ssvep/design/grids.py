@@ -103,7 +103,7 @@ class ChebyshevGrid(Design):
 
     @property
     def collision_free_order(self) -> int:
-        """Highest order up to which every component can be read: one below the nodes per part."""
+        """Highest order up to which every component can be read, one below the nodes per part."""
         return self.nodes - 1
 
     def components(

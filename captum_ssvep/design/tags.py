@@ -272,7 +272,7 @@ class TaggingDesign(Design):
 
     @cached_property
     def bins(self) -> tuple[int, ...]:
-        """Cycles of each tag in the record: the index of its DFT line."""
+        """Cycles of each tag in the record, which are the index of its DFT line."""
         return tuple(round(f * self.n_frames / self.sampling_rate) for f in self.frequencies)
 
     @cached_property

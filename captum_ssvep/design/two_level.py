@@ -136,7 +136,7 @@ class TwoLevelDesign(Design):
 
     @property
     def default_order(self) -> int:
-        """Highest order of the components in a group, by default: `collision_free_order`.
+        """Highest order of the components in a group by default, which is `collision_free_order`.
 
         Lower where there would be too many components for the memory.
         """

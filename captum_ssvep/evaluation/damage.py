@@ -40,12 +40,12 @@ class FilterDamage:
 
     @property
     def signed(self) -> dict[str, Tensor]:
-        """Mean change over images, shape ``(filters,)``: the effect on the whole set."""
+        """Mean change over images, shape ``(filters,)``, which is the effect on the whole set."""
         return {layer: change.mean(0) for layer, change in self.changes.items()}
 
     @property
     def absolute(self) -> dict[str, Tensor]:
-        """Absolute value of `signed`, the oracle of Molchanov et al. (2017): images may cancel."""
+        """Absolute value of `signed`, the oracle of Molchanov et al. (2017); images may cancel."""
         return {layer: change.abs() for layer, change in self.signed.items()}
 
     @property

@@ -150,8 +150,9 @@ def profile_likeness(
     the same way, not where, nor by the same means.
 
     Args:
-        networks (TaggedSpectrum, list or mapping): Spectra of layers, as `spectrum` gives them for
-            a list of layers; a mapping names them. Of tags in time or a grid.
+        networks (TaggedSpectrum, list or mapping): Spectra of layers, as
+            `FrequencyTaggingAttribution.spectrum` gives them for a list of layers; a mapping names
+            them. Of tags in time or a grid.
         recording (TaggedSpectrum): Spectrum of a recording, of shape ``(trials, electrodes)``, with
             neighbors: ``TaggedSpectrum.from_mne(epochs, design, n_neighbors=10)``. Its tags and
             sampling rate may be others than the networks', its contrasts should not.

@@ -34,7 +34,7 @@ class FrequencyTaggingLoss:
     It is differentiable to the parameters of the model, through the frames and the Fourier sums.
     The spectrum is the one that `FrequencyTaggingAttribution.spectrum` computes. Every distinct
     frame of the design costs a forward and a backward pass of all images: take a design with few,
-    as `TwoLevelDesign(2)` with four. Where time is short, tag a part of the batch, or draw two of
+    as ``TwoLevelDesign(2)`` with four. Where time is short, tag a part of the batch, or draw two of
     many parts at random for every call: on average this is the mean over all pairs. All frames are
     shown, since shares and amplitudes are not linear in them: a random subset would be biased.
 
@@ -43,11 +43,11 @@ class FrequencyTaggingLoss:
     default, as the trained network will see them, and none of them enters the running statistics.
     Where the loss is strong, keep BatchNorm in eval mode for the task as well: a network that
     trains on batch statistics may become another one than the one that is tagged
-    (`benchmarks/loss.py`).
+    (``benchmarks/loss.py``).
 
-    A network that calls `torch.utils.checkpoint` itself runs parts of itself again in the backward
-    pass, when modes and buffers are those of training again. Take `checkpoint` of this class
-    instead.
+    A network that calls ``torch.utils.checkpoint`` itself runs parts of itself again in the
+    backward pass, when modes and buffers are those of training again. Take ``checkpoint`` of this
+    class instead.
 
     Args:
         model (Module): The network in training. Its parameters get gradients; train flags, buffers,

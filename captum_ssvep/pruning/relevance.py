@@ -42,8 +42,8 @@ def score_for_pruning(
 ) -> dict[str, Tensor]:
     r"""How much each filter contributes to the lead of the true class: the score to prune by.
 
-    .. math:: s_c = \frac{1}{N U} \sum_{n, u} \Big| \sum_x
-        a_c(x) \, \frac{\partial m}{\partial a_c(x)} \Big|
+    .. math:: s_c = \frac{1}{N U} \sum_{n, u} \Bigl| \sum_x
+        a_c(x) \, \frac{\partial m}{\partial a_c(x)} \Bigr|
 
     with the activations :math:`a_c(x)` of filter c at places x, for image n at contrasts u of its
     parts, and the margin m: the logit of the true class minus the log-sum-exp of the others
@@ -51,7 +51,7 @@ def score_for_pruning(
     filter is silent. Signs must not cancel over images: a filter that helps one and harms another
     matters to both. Unlike that of the loss, the gradient of the margin does not vanish for images
     that the network is sure about, and low contrasts show which filters it depends on when less
-    is there to see. The README tells what each of these is worth (`benchmarks/pruning.py`).
+    is there to see. The README tells what each of these is worth (``benchmarks/pruning.py``).
 
     To score again what is left of a network, call it within `pruned`: silent filters score 0.
 

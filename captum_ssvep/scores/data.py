@@ -53,7 +53,7 @@ class Shard:
 
     @property
     def indexed(self) -> Any:
-        """What indices of images refer to: the Dataset, also that of a loader.
+        """What indices of images refer to, which is the Dataset, also that of a loader.
 
         Subsets that processes go through are parts of one Dataset, and this is meant.
         """

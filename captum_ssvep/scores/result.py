@@ -96,7 +96,7 @@ class NeuronScores:
 
     @property
     def coefficient(self) -> dict[str, Tensor]:
-        """Mean signed coefficient of each component, same shape: the "evoked" response of EEG."""
+        """Mean signed coefficient of each component, same shape; the "evoked" response of EEG."""
         return {layer: tally.coefficient.mean for layer, tally in self.overall.items()}
 
     @property

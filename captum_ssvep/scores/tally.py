@@ -98,7 +98,7 @@ class Tally:
         coefficient: The signed coefficient of every component, same shape; zero where rounding
             alone could produce it.
         top_scores: The largest scores of any image, largest first, shape ``(n_top, *neuron)``.
-        top_images: The indices of these images, `NOWHERE` if they cannot be found again.
+        top_images: The indices of these images, -1 if they cannot be found again.
         n_top: How many of them to keep; there are fewer if there are not that many images.
         surprise: `significance.noise_surprise` of every component; None without noise.
         images: Indices of the images whose coefficients are kept, one tensor per batch.

@@ -20,6 +20,7 @@ Statistic = Literal[
     "snr", "snr_db", "amplitude", "coefficient", "baseline_corrected", "zscore", "variance_share"
 ]
 Reduction = Literal["mean", "sum", "max", "energy"]
+#: What `reduce` knows.
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 
 LOWEST_SNR_DB = -60.0
@@ -279,6 +280,7 @@ class StatisticInfo:
 
 
 _LINE_AND_NOISE = ("amplitude", "neighbor_amplitudes", "floor_of_neurons")
+#: Every statistic by its name.
 STATISTICS: dict[Statistic, StatisticInfo] = {
     "snr": StatisticInfo(snr, _LINE_AND_NOISE, "SNR"),
     # Decibels are taken after the reduction: their own sum or energy would mean nothing.

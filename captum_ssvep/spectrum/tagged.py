@@ -85,7 +85,7 @@ class TaggedSpectrum:
             for a series recorded elsewhere. Default: None
         neurons (str): What a number belongs to: ``"neuron"``, ``"channel"`` or
             ``"pooled value"``. Default: ``"neuron"``
-        channel_dim (int or None): Dimension of `mean` along which the channels lie; None if it is
+        channel_dim (int or None): Dimension of ``mean`` along which the channels lie; None if it is
             not known. Default: None
         neuron_names (tuple[str, ...] or None): Names of a recording's channels; None for a network.
             Default: None
@@ -318,10 +318,10 @@ class TaggedSpectrum:
 
         On a grid, or with tags of phase pi/2, this is :math:`|\epsilon|`, and also the error of the
         coefficient; otherwise the error of the coefficient is smaller. Neither rounding, which is
-        `floor`, nor differences between images are included.
+        ``floor``, nor differences between images are included.
 
         With sine waves, the root mean square over the neurons of a layer is right within a factor
-        of 2 in 9 of 10 cases, the error of a single neuron in 6 of 10 (`benchmarks/accuracy.py`).
+        of 2 in 9 of 10 cases, the error of a single neuron in 6 of 10 (``benchmarks/accuracy.py``).
 
         Raises:
             ValueError: If the spectrum was computed without ``estimate_error=True``, or the
@@ -822,7 +822,7 @@ class TaggedSpectrum:
 
     @property
     def example_kind(self) -> str:
-        """What the first dimension counts: ``"trial"`` of a recording whose channels have names."""
+        """What the first dimension counts; ``"trial"`` of a recording whose channels have names."""
         return "image" if self.neuron_names is None else "trial"
 
     @property

@@ -54,7 +54,7 @@ def to_map(
             ViT, without the class token.
         size (tuple[int, int]): Height and width of the image.
         layout (str): ``"channels_first"``, ``"channels_last"`` or ``"tokens"``; see
-            `TaggedSpectrum.layout` and `NeuronScores.layouts`.
+            `TaggedSpectrum.layout` and ``NeuronScores.layouts``.
         example (int, optional): Which image of the batch; not needed for a batch of one.
         channel (int, optional): A single channel to show. Default: None, all channels combined
         reduction (str, optional): How channels combine: ``"max"``, ``"mean"``, ``"sum"`` or
