@@ -85,7 +85,6 @@ intersphinx_mapping = {
         "mne": "https://mne.tools/stable/",
         "numpy": "https://numpy.org/doc/stable/",
         "python": "https://docs.python.org/3/",
-        "scipy": "https://docs.scipy.org/doc/scipy/",
         "torch": "https://docs.pytorch.org/docs/stable/",
         "xarray": "https://docs.xarray.dev/en/stable/",
     }.items()
