@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         losses,
         model,
         pruning,
+        report,
         scores,
         spectrum,
         stimulus,
@@ -33,7 +34,7 @@ __version__ = "0.1.0"
 _ROOMS = (
     "design", "stimulus", "model", "spectrum", "attr", "scores", "evaluation", "losses", "pruning",
     "circuits",
-    "visualization", "demo",
+    "visualization", "report", "demo",
 )  # fmt: skip
 
 # The rooms, and the names in them that most people need.
@@ -43,9 +44,9 @@ __all__ = [
     "TwoLevelDesign", "ablated", "ablation_damage", "as_explanation", "attr", "black",
     "channel_groups", "choose_design", "circuits", "demo", "design", "disc", "evaluation", "halves",
     "interaction_damage", "keep_only", "layer_mean", "layers_of", "losses", "margin_of", "model",
-    "profile_likeness", "pruning", "rank_agreement", "ring", "score_neurons", "scores", "sectors",
-    "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map", "top_neurons",
-    "visualization",
+    "profile_likeness", "pruning", "rank_agreement", "report", "ring", "score_neurons", "scores",
+    "sectors", "spectrum", "stimulus", "tagged_sequence", "tiles", "to_inputs", "to_map",
+    "top_neurons", "visualization",
 ]  # fmt: skip
 
 

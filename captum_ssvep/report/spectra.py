@@ -1,0 +1,370 @@
+"""What the page shows of a spectrum: lines, contrast responses, AND or OR, and maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from matplotlib.colors import to_hex, to_rgb
+from torch import Tensor
+
+from ..design import Component, Design, TwoLevelDesign
+from ..model.channels import channel_maps
+from ..scores.result import LEAST_INDEX
+from ..scores.significance import SNR_THRESHOLDS
+from ..spectrum.corners import corner_tables
+from ..spectrum.tagged import TaggedSpectrum
+from ..visualization.interactions import AND_OR_KINDS, SIGNED_COLORS
+from ..visualization.spectra import kind_of
+from ..visualization.style import (
+    PART_COLORS,
+    amplitude_label,
+    component_color,
+    part_name,
+    simplest_components,
+)
+from .encode import overlay, packed, rounded
+
+# More would make the page large and slow. What is left out is said on the page.
+MOST_ROWS, MOST_EXAMPLES, MOST_COLUMNS, MOST_PAIRS, MOST_CURVES = 4096, 4, 4, 45, 8
+# Bytes of the maps of single channels, and their largest side.
+MOST_MAP_BYTES, MAP_SIDES = 400_000, (28, 14, 7)
+N_CONTRASTS = 13
+
+
+def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dict[str, Any]:
+    """All numbers of a spectrum that the page shows.
+
+    Args:
+        spectrum: Of a layer or a recording.
+        size: Height and width of the images; None if there are none.
+    """
+    notes: list[str] = []
+    shown = spectrum[:MOST_EXAMPLES]
+    if spectrum.example_kind == "trial":
+        shown = _mean_of_trials(spectrum)
+        notes.append(f"Numbers are of the mean over {len(spectrum)} trials.")
+    elif len(spectrum) > MOST_EXAMPLES:
+        notes.append(f"The page shows the first {MOST_EXAMPLES} of {len(spectrum)} images.")
+    channels = by_channel(shown)
+    names, rows = _rows(shown, channels, notes)
+    design = spectrum.design
+    pairs = [*corner_tables(spectrum.components, design)]
+    if len(pairs) > MOST_PAIRS:
+        notes.append(f"Pairs of parts: the first {MOST_PAIRS} of {len(pairs)}.")
+    with_curves = _parts_with_curves(spectrum)
+    return {
+        "kind": "spectrum",
+        "layer": spectrum.layer or "recorded series",
+        "heading": f"How {spectrum.layer or 'the recorded series'} responds",
+        "row_kind": _row_kind(shown),
+        "names": names,
+        "components": component_facts(spectrum.components, design),
+        "columns": _columns(spectrum, bool(pairs)),
+        "statistics": [
+            {"key": "amplitude", "label": amplitude_label(spectrum), "signed": False},
+            {
+                "key": "coefficient",
+                "label": amplitude_label(spectrum, "coefficient"),
+                "signed": True,
+            },
+            {"key": "snr", "label": _snr_label(spectrum), "signed": False, "decibels": True},
+        ],
+        "threshold": SNR_THRESHOLDS[0.05] if spectrum.n_neighbors else 1.0,
+        "curves": [part_name(part, design) for part in with_curves],
+        "examples": [
+            _example(channels[row], shown[row], rows, pairs[:MOST_PAIRS], with_curves)
+            for row in range(len(shown))
+        ],
+        "maps": None if size is None else maps_of(shown, size, rows),
+        "notes": notes,
+        # Of scores alone.
+        "group_names": [],
+        "counts": [],
+        "and_or_of_layers": [],
+    }
+
+
+def by_channel(spectrum: TaggedSpectrum) -> TaggedSpectrum:
+    """The spectrum of each channel's mean over positions; of neurons, where channels are unknown.
+
+    A Fourier sum is linear, so that this is what ``pooling="channel"`` gives, without the variance.
+
+    Examples::
+
+        >>> from captum_ssvep import FrequencyTaggingAttribution
+        >>> from captum_ssvep.demo.digits import example_images, load_network
+        >>> tagging = FrequencyTaggingAttribution(load_network(), "layer3")
+        >>> by_channel(tagging.spectrum(example_images()[0])).mean.shape
+        torch.Size([2, 48])
+    """
+    if spectrum.mean.dim() == 2:
+        return spectrum
+
+    def pooled(values: Tensor, first: int) -> Tensor:
+        if spectrum.channel_dim is None:
+            return values.flatten(first)
+        return values.movedim(first + spectrum.channel_dim - 1, first).flatten(first + 1).mean(-1)
+
+    return replace(
+        spectrum,
+        lines=pooled(spectrum.lines, 2),
+        mean=pooled(spectrum.mean, 1),
+        neighbor_lines=pooled(spectrum.neighbor_lines, 2),
+        variance=None,
+        deviations=None,
+        whole_lines=None,
+        lattice_variance=None,
+        neurons="channel",
+        channel_dim=1,
+    )
+
+
+def _mean_of_trials(spectrum: TaggedSpectrum) -> TaggedSpectrum:
+    """The spectrum of the mean over trials: what does not follow the stimulus averages out."""
+    return replace(
+        spectrum,
+        lines=spectrum.lines.mean(1, keepdim=True),
+        neighbor_lines=spectrum.neighbor_lines.mean(1, keepdim=True),
+        mean=spectrum.mean.mean(0, keepdim=True),
+        floor=spectrum.floor.amax(0, keepdim=True),
+        variance=None,
+        deviations=None,
+        whole_lines=None,
+        lattice_variance=None,
+    )
+
+
+def _row_kind(spectrum: TaggedSpectrum) -> str:
+    """What a row of the table is."""
+    has_channels = spectrum.mean.dim() > 2 and spectrum.channel_dim is not None
+    return "channel" if has_channels else spectrum.neurons
+
+
+def _rows(
+    spectrum: TaggedSpectrum, channels: TaggedSpectrum, notes: list[str]
+) -> tuple[list[str], Tensor]:
+    """Names and places of the rows of the table: those that respond most, if there are many."""
+    n_rows = channels.mean.shape[1]
+    rows = torch.arange(n_rows)
+    if n_rows > MOST_ROWS:
+        energy = channels.reduce(channels.components, "amplitude", "energy").amax(0)
+        rows = energy.topk(MOST_ROWS).indices.sort().values.cpu()
+        notes.append(f"The table has the {MOST_ROWS} of {n_rows} rows that respond most.")
+    if spectrum.neuron_names is not None:
+        return [spectrum.neuron_names[row] for row in rows], rows
+    if spectrum.mean.dim() > 2 and spectrum.channel_dim is None:
+        shape = spectrum.mean.shape[1:]
+        places = zip(*np.unravel_index(rows.numpy(), shape), strict=True)
+        return [", ".join(map(str, place)) for place in places], rows
+    return [str(row) for row in rows.tolist()], rows
+
+
+def component_facts(components: Sequence[Component], design: Design) -> list[dict[str, Any]]:
+    """Name, place and kind of each component, in the order given."""
+    facts = []
+    for place, component in enumerate(components):
+        frequency = design.line_frequency(design.line(component))
+        facts.append(
+            {
+                "label": design.label(component),
+                "title": design.title(component),
+                "place": place if frequency is None else round(frequency, 6),
+                "order": component.order,
+                "mark": mark_of(component),
+                "kind": kind_of(component, design),
+            }
+        )
+    return facts
+
+
+def mark_of(component: Component) -> str:
+    """What gives a component its color and shape: its part, or that it is an intermodulation."""
+    return "im" if component.is_intermodulation else str(component.parts[0] % len(PART_COLORS))
+
+
+def _columns(spectrum: TaggedSpectrum, has_pairs: bool) -> list[dict[str, str]]:
+    """The columns of the table behind the name."""
+    columns = [
+        {
+            "key": f"c{spectrum.components.index(component)}",
+            "label": spectrum.design.label(component),
+            "hint": f"Amplitude at {spectrum.design.title(component)}",
+            "format": "number",
+            "mark": mark_of(component),
+        }
+        for component in _simplest(spectrum)
+    ]
+    if spectrum.variance is not None and spectrum.example_kind == "image":
+        hint = "Share of the variance in intermodulations: what only parts together explain"
+        columns.append({"key": "together", "label": "Together", "hint": hint, "format": "percent"})
+    if has_pairs:
+        hint = "1: needs both parts (AND); 0: adds them up; -1: needs either (OR)"
+        columns.append({"key": "and_or", "label": "AND/OR", "hint": hint, "format": "index"})
+    return columns
+
+
+def _simplest(spectrum: TaggedSpectrum) -> list[Component]:
+    return simplest_components(spectrum.components)[:MOST_COLUMNS]
+
+
+def _snr_label(spectrum: TaggedSpectrum) -> str:
+    below = "neighbors" if spectrum.n_neighbors else "rounding floor"
+    return f"SNR (dB above {below})"
+
+
+def _parts_with_curves(spectrum: TaggedSpectrum) -> list[int]:
+    """Parts whose contrast response the components give."""
+    if isinstance(spectrum.design, TwoLevelDesign):
+        return []
+    return sorted({c.parts[0] for c in spectrum.components if c.is_harmonic})[:MOST_CURVES]
+
+
+def _example(
+    channels: TaggedSpectrum,
+    neurons: TaggedSpectrum,
+    rows: Tensor,
+    pairs: Sequence[tuple[int, int]],
+    with_curves: Sequence[int],
+) -> dict[str, Any]:
+    """The numbers of one image."""
+    amplitude, coefficient = (
+        torch.stack([read(component)[0, rows] for component in channels.components])
+        for read in (channels.amplitude, channels.coefficient)
+    )
+    found: dict[str, Any] = {
+        "coefficient": rounded(coefficient),
+        "together": _share_together(neurons, rows),
+        "pairs": [_pair(channels, pair, rows, len(pairs) == 1) for pair in pairs],
+    }
+    # Without memory and noise, the amplitude is the coefficient without its sign.
+    if not torch.allclose(amplitude, coefficient.abs(), rtol=1e-3, atol=0):
+        found["amplitude"] = rounded(amplitude)
+    if channels.n_neighbors:
+        snr = torch.stack([channels.snr(component)[0, rows] for component in channels.components])
+        found["snr"] = rounded(snr)
+    else:
+        found["floor"] = float(channels.floor[0])
+    if pairs:
+        found["and_or"] = found["pairs"][0]["index"]
+        found["kinds"] = and_or_kinds(channels.and_or_index(pairs[0]))
+    curves = [channels.contrast_response(part, N_CONTRASTS) for part in with_curves]
+    if curves:
+        found["contrasts"] = rounded(curves[0][0])
+        found["responses"] = [rounded(response[:, 0, rows].T) for _, response in curves]
+    return found
+
+
+def _share_together(neurons: TaggedSpectrum, rows: Tensor) -> Any:
+    """Share of the variance in intermodulations, of all neurons of a channel together."""
+    together = [c for c in neurons.components if c.is_intermodulation]
+    if neurons.variance is None or not together:
+        return None
+
+    def summed(values: Tensor) -> Tensor:
+        if values.dim() == 2 or neurons.channel_dim is None:
+            return values[0].flatten()
+        return values[0].movedim(neurons.channel_dim - 1, 0).flatten(1).sum(1)
+
+    power = summed(torch.stack([neurons.power(c).double() for c in together]).sum(0))
+    variance = summed(neurons.variance.double())
+    least = summed(neurons.floor_of_neurons.double().square().expand_as(neurons.variance))
+    share = torch.where(variance > least, power / variance, torch.nan)
+    return rounded(share[rows])
+
+
+def _pair(
+    spectrum: TaggedSpectrum, parts: tuple[int, int], rows: Tensor, with_corners: bool
+) -> dict[str, Any]:
+    """What two parts do together, for each row."""
+    found = {
+        "parts": list(parts),
+        "effect": rounded(spectrum.interaction_effect(parts)[0, rows]),
+        "index": rounded(spectrum.and_or_index(parts)[0, rows]),
+    }
+    if with_corners:
+        found["corners"] = rounded(spectrum.corners(parts)[:, :, 0, rows])
+    return found
+
+
+def and_or_kinds(index: Tensor) -> list[dict[str, Any]]:
+    """How many values of the AND/OR index are of each kind, from OR to AND.
+
+    Examples::
+
+        >>> kinds = and_or_kinds(torch.tensor([0.9, 0.8, 0.0, torch.nan]))
+        >>> {kind["name"]: kind["percent"] for kind in kinds if kind["percent"]}
+        {'additive: -0.1 to 0.1': 25.0, 'undefined': 25.0, 'AND-like: above 0.5': 50.0}
+    """
+    size = index.abs()
+    strength = index.sign() * ((size > LEAST_INDEX).int() + (size > 0.5).int())
+    strength = strength.where(~index.isnan(), torch.nan)  # whose sign torch calls 0
+    kinds = []
+    for wanted, name, color in AND_OR_KINDS:
+        same = index.isnan() if math.isnan(wanted) else strength == wanted
+        fill = color if isinstance(color, str) else colormaps[SIGNED_COLORS](0.5 + 0.4 * color)
+        percent = round(100 * float(same.double().mean()), 2)
+        kinds.append({"name": name, "percent": percent, "color": to_hex(fill)})
+    return kinds
+
+
+def maps_of(spectrum: TaggedSpectrum, size: tuple[int, int], rows: Tensor) -> dict[str, Any] | None:
+    """Maps at the simplest components, of all channels together and of each; None without space."""
+    if spectrum.layout is None:
+        return None
+    shown = _simplest(spectrum)
+    amplitudes = torch.stack(
+        [channel_maps(spectrum.amplitude(c), spectrum.layout, size) for c in shown]
+    ).float()
+    height, width = amplitudes.shape[-2:]
+    if height * width == 1:
+        return None
+    snr = torch.stack([spectrum.snr(component).flatten(1).amax(1) for component in shown])
+    energy = amplitudes.square().sum(2).sqrt()
+    return {
+        "components": [spectrum.components.index(component) for component in shown],
+        "examples": [
+            [
+                {
+                    "picture": _overlay(energy[place, row], component),
+                    "largest": rounded(energy[place, row].max()),
+                    "is_absent": bool(snr[place, row] <= 1),
+                }
+                for place, component in enumerate(shown)
+            ]
+            for row in range(len(spectrum))
+        ],
+        "channels": _maps_of_channels(amplitudes[:, :, rows]),
+    }
+
+
+def _overlay(map_of_all: Tensor, component: Component) -> str:
+    return overlay(_relative(map_of_all, (0, 1)), to_rgb(component_color(component)))
+
+
+def _maps_of_channels(amplitudes: Tensor) -> dict[str, Any] | None:
+    """The map of every channel, as bytes; None if they would make the page too large."""
+    n_components, n_examples, n_rows, height, width = amplitudes.shape
+    for side in MAP_SIDES:
+        smaller = min(height, side), min(width, side)
+        if n_components * n_examples * n_rows * math.prod(smaller) <= MOST_MAP_BYTES:
+            pooled = F.adaptive_avg_pool2d(amplitudes.flatten(0, 1), smaller)
+            return {
+                "height": smaller[0],
+                "width": smaller[1],
+                "bytes": packed(_relative(pooled, (2, 3))),
+                "largest": rounded(pooled.amax((2, 3)).reshape(n_components, n_examples, n_rows)),
+            }
+    return None
+
+
+def _relative(maps: Tensor, dims: tuple[int, int]) -> Tensor:
+    """Maps divided by their largest value."""
+    largest = maps.amax(dims, keepdim=True)
+    return torch.where(largest > 0, maps / largest, 0)
