@@ -57,6 +57,8 @@ python_display_short_literal_types = True
 toc_object_entries_show_parents = "hide"
 
 nitpick_ignore = [
+    # Python's documentation has no entry for it.
+    ("py:class", "warnings.WarningMessage"),
     # What the constructors of results take, which nobody calls.
     ("py:class", "captum_ssvep.spectrum.plan.SpectrumPlan"),
     ("py:class", "captum_ssvep.spectrum.sums.FourierSums"),

@@ -97,7 +97,7 @@ def save_stimulus_gif(
 
     The fastest tag flickers 1.9 times a second (a quarter of its speed for the paper's 7.5 Hz).
     Accessibility guidelines allow three flashes. Long periods are cut. A photograph of 160 pixels
-    at 20 frames per second takes about half a megabyte; `size` and `frames_per_second` make it
+    at 20 frames per second takes about half a megabyte; ``size`` and ``frames_per_second`` make it
     smaller.
 
     Args:
