@@ -57,7 +57,8 @@ python_display_short_literal_types = True
 toc_object_entries_show_parents = "hide"
 
 nitpick_ignore = [
-    ("py:class", "warnings.WarningMessage"),  # Python's documentation has no entry for it
+    # Python's documentation has no entry for it.
+    ("py:class", "warnings.WarningMessage"),
     # What the constructors of results take, which nobody calls.
     ("py:class", "captum_ssvep.spectrum.plan.SpectrumPlan"),
     ("py:class", "captum_ssvep.spectrum.sums.FourierSums"),
@@ -86,7 +87,6 @@ intersphinx_mapping = {
         "mne": "https://mne.tools/stable/",
         "numpy": "https://numpy.org/doc/stable/",
         "python": "https://docs.python.org/3/",
-        "scipy": "https://docs.scipy.org/doc/scipy/",
         "torch": "https://docs.pytorch.org/docs/stable/",
         "xarray": "https://docs.xarray.dev/en/stable/",
     }.items()

@@ -182,7 +182,7 @@ class FrequencyTaggingAttribution(LayerAttribution, Generic[Attributions, Spectr
                 shown in their order, after a warm-up. Default: None, every frame by itself
 
         Returns:
-            Tensor, tuple or list: Arranged as the result of ``LayerActivation``: a tensor of the
+            Tensor, tuple or list: Arranged as the result of `LayerActivation`: a tensor of the
             layer's output shape, a tuple for a layer with several tensors, a list for a list of
             layers. Values are finite, tensors contiguous, and half-precision layers give float32.
 

@@ -40,13 +40,13 @@ from .flicker import Flicker, Parts, flickering
 class FrequencyTunnel(Attribution):
     r"""Runs any Captum method on every frame of a tagged input and analyzes the attributions.
 
-    This is to tagging what ``NoiseTunnel`` is to noise. `FrequencyTaggingAttribution` shows which
+    This is to tagging what `NoiseTunnel` is to noise. `FrequencyTaggingAttribution` shows which
     neurons respond to a part; the tunnel shows whose *relevance* follows it. It takes layer, neuron
-    and input methods (``LayerGradientXActivation``, ``LayerConductance``, ``NeuronGradient``,
-    ``Saliency``, ...) and can read what Captum itself can read. With ``LayerActivation`` inside, it
+    and input methods (`LayerGradientXActivation`, `LayerConductance`, `NeuronGradient`,
+    `Saliency`, ...) and can read what Captum itself can read. With `LayerActivation` inside, it
     equals `FrequencyTaggingAttribution`.
 
-    The method must be deterministic, since equal frames are shown only once. ``NoiseTunnel`` does
+    The method must be deterministic, since equal frames are shown only once. `NoiseTunnel` does
     not expand ``tag_mask`` and ``tag_baselines``, so inside of it these must be the same for all
     examples.
 
@@ -117,7 +117,7 @@ class FrequencyTunnel(Attribution):
             design, components, statistic, reduction, n_neighbors, noise_std, seed, tag_layer: As in
                 `FrequencyTaggingAttribution.attribute`. With a ``tag_layer``, the method must
                 attribute to a layer behind it, and run the model on the inputs alone, as
-                ``LayerGradientXActivation`` does.
+                `LayerGradientXActivation` does.
             **kwargs (Any, optional): Arguments of the wrapped method. ``target``, ``baselines``,
                 ``feature_mask`` and ``additional_forward_args`` with one entry per example are
                 repeated for every frame.

@@ -307,7 +307,7 @@ class TaggingDesign(Design):
         return line if line <= self.n_frames // 2 else line - self.n_frames
 
     def bin(self, component: Sequence[int]) -> int:
-        """Index of the component's line in ``numpy.fft.rfft``.
+        """Index of the component's line in `numpy.fft.rfft`.
 
         Examples::
 

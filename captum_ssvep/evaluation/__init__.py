@@ -1,4 +1,4 @@
-"""Is it true? Judge scores by what a network does without its filters."""
+"""Are the scores true? Judge them by what a network does without its filters."""
 
 from .agreement import RankAgreement, rank_agreement
 from .damage import FilterDamage, ablation_damage, interaction_damage

@@ -1,4 +1,4 @@
-"""How is a network listened to, and left as it was? The only room that hooks networks."""
+"""How is a network recorded and left as it was? Only this folder adds hooks."""
 
 from .layers import layers_of
 from .silence import ablated, keep_only

@@ -1,4 +1,4 @@
-"""Act on it: networks without the filters that matter least."""
+"""Which filters can a network spare?"""
 
 from .curves import PruningCurve, pruning_curve, random_scores
 from .masks import masks_of

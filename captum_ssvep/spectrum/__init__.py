@@ -1,4 +1,4 @@
-"""What was answered?"""
+"""How did the neurons respond?"""
 
 from . import statistics
 from .harmonics import HarmonicSum, sum_harmonics

@@ -63,7 +63,7 @@ class TaggedSpectrum:
 
     Args:
         lines (Tensor): Complex Fourier sums, shape ``(components, N, *neuron)``: in time
-            :math:`X_k = \sum_t y_t e^{-2 \pi i k t / T}`, as ``numpy.fft.rfft`` gives them; for
+            :math:`X_k = \sum_t y_t e^{-2 \pi i k t / T}`, as `numpy.fft.rfft` gives them; for
             a grid see `ChebyshevGrid`.
         components (tuple[Component, ...]): The component of each line.
         design (Design): The stimulus, such as a `TaggingDesign` or a `TwoLevelDesign`.
@@ -293,7 +293,7 @@ class TaggedSpectrum:
         return self._line(component).abs() * self.design.scale(component)
 
     def phase(self, component: Sequence[int]) -> Tensor:
-        """Phase of a line in radians, as in ``numpy.fft.rfft``, shape ``(N, *neuron)``."""
+        """Phase of a line in radians, as in `numpy.fft.rfft`, shape ``(N, *neuron)``."""
         return self._line(component).angle()
 
     def coefficient(self, component: Sequence[int]) -> Tensor:
@@ -888,7 +888,7 @@ class TaggedSpectrum:
         return tables.labeled(self)
 
     def to_mne(self, info: Any = None) -> Any:
-        """The spectrum as ``mne.time_frequency.EpochsSpectrumArray``: images are epochs.
+        """The spectrum as `mne.time_frequency.EpochsSpectrumArray`: images are epochs.
 
         Values are complex: their modulus is the peak amplitude in the channel's unit, their angle
         the phase. Frequencies are those of the components, or all if the spectrum is ``whole``.

@@ -10,6 +10,7 @@ from sphinx.config import Config
 def copy_notebooks(app: Sphinx, config: Config) -> None:
     """Copy them with their dates, so that those that did not change are not read again."""
     pages = Path(app.srcdir) / "tutorials"
+    pages.mkdir(exist_ok=True)
     originals = sorted((Path(app.srcdir).parent / "tutorials").glob("*.ipynb"))
     names = {original.name for original in originals}
     for stale in (copy for copy in pages.glob("*.ipynb") if copy.name not in names):
