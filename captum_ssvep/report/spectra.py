@@ -181,7 +181,7 @@ def component_facts(components: Sequence[Component], design: Design) -> list[dic
                 "place": place if frequency is None else round(frequency, 6),
                 "order": component.order,
                 "mark": mark_of(component),
-                "kind": kind_of(component, design),
+                "kind": kind_of(component, design)[0],
             }
         )
     return facts

@@ -111,6 +111,15 @@ def test_numbers_are_those_of_the_spectrum(tmp_path):
     assert result["examples"][0]["contrasts"] == pytest.approx(contrasts.tolist(), rel=1e-3)
 
 
+def test_the_legend_has_one_entry_for_each_kind_of_line(tmp_path):
+    (result,) = data_of(page_of(spectrum(1), tmp_path))["results"]
+    assert {component["kind"] for component in result["components"]} == {
+        "harmonics of part 0 (f1 = 6 Hz)",
+        "harmonics of part 1 (f2 = 7.5 Hz)",
+        "intermodulations",
+    }
+
+
 def test_the_share_of_what_parts_do_together_is_that_of_all_neurons_of_a_channel(tmp_path):
     neurons = spectrum()
     (result,) = data_of(page_of(neurons, tmp_path))["results"]
