@@ -143,13 +143,14 @@ class Circuit:
         choice(layer, "layer", self.layers)
         return [node for node in self.nodes if node.layer == layer]
 
-    def node(self, name: str) -> Node:
-        """A node by its name.
+    def node(self, name: str | Node) -> Node:
+        """A node by its name, or by a node of that name.
 
         Raises:
             ValueError: If there is none.
         """
         nodes = {node.name: node for node in self.nodes}
+        name = name.name if isinstance(name, Node) else name
         if not isinstance(name, str) or name not in nodes:
             raise ValueError(
                 f"Expected the name of a node of the circuit, one of {', '.join(nodes)}, but got "
@@ -157,14 +158,17 @@ class Circuit:
             )
         return nodes[name]
 
-    def incoming(self, name: str) -> dict[str, float]:
+    def incoming(self, name: str | Node) -> dict[str, float]:
         """The weights of the edges into a node or the target, by the name of their source.
+
+        Args:
+            name (str or Node): The node, or its name, or `target_name`.
 
         Raises:
             ValueError: If there is no such node.
         """
-        if not isinstance(name, str) or name != self.target_name:
-            self.node(name)
+        if name != self.target_name:
+            name = self.node(name).name
         return {edge.source: edge.weight for edge in self.edges if edge.target == name}
 
     def labeled(self, labels: Mapping[str, str]) -> Circuit:
@@ -268,7 +272,9 @@ class Circuit:
         """The circuit as a directed graph of NetworkX, which PyTorch brings.
 
         Nodes have the attributes ``layer``, ``channels`` and ``label``, edges ``weight``. The
-        layer of the target is ``"target"``.
+        layer of the target is ``"target"``. Weights are signed, and many algorithms take none below
+        zero: pass them absolute values, as for PageRank, or lengths made of these, as for shortest
+        paths.
         """
         import networkx
 

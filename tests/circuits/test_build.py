@@ -179,13 +179,29 @@ def test_the_model_is_left_as_it_was():
     assert not any("forward" in vars(module) for module in net.modules())
 
 
+def test_layers_out_of_order_are_refused_before_anything_else():
+    net, calls = Planted().eval(), []
+    net.first.register_forward_hook(lambda *given: calls.append(given))
+    with pytest.raises(ValueError, match="but got high, low; they run in the order low, high"):
+        build_circuit(net, 0, ["high", "low"], DATA, show_progress=False)
+    assert len(calls) == 1
+
+
+def test_train_mode_and_missing_classes_are_mentioned_once():
+    net = Planted().eval()
+    net.low.train()
+    data = TensorDataset(IMAGES, LABELS * 0)
+    with pytest.warns(UserWarning, match="'low' is in train mode|for class 0, 1; mix") as caught:
+        build_circuit(net, [0, 1], LAYERS, data, n_patches=2, show_progress=False)
+    assert len({str(warning.message) for warning in caught}) == len(caught) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"layers": ["low", "low"]}, "each once"),
         ({"layers": []}, "`layers` to name at least one"),
         ({"layers": ["lower"]}, "nearest: "),
-        ({"layers": ["high", "low"]}, "to lie behind `layer` 'high'"),
         ({"target": 9}, "a class from 0 to 2"),
         ({"target": Channel("low", 2), "layers": ["high"]}, "to lie behind"),
         ({"target": 2}, "does not depend on any channel|depends"),
