@@ -21,7 +21,7 @@ from .circuit import Circuit, Node, name_of_target
 from .edges import with_edges
 from .groups import neuron_groups
 from .methods import Method
-from .patches import strongest_patches, validate_for_patches
+from .patches import mean_of_image, strongest_patches, validate_for_patches
 from .prepared import Baseline, named_layer
 from .relevance import CoreNeurons, core_neurons
 from .targets import Target, as_targets
@@ -278,4 +278,17 @@ def _with_patches(
             weighted = sum(w * m for w, m in zip(node.readout.values(), node.means, strict=True))
             moved = (p._replace(activation=p.activation - weighted) for p in patches)
             filled[node] = replace(node, patches=tuple(moved))
-    return [replace(draft, nodes=tuple(filled[node] for node in draft.nodes)) for draft in drafts]
+    circuits = [
+        replace(draft, nodes=tuple(filled[node] for node in draft.nodes)) for draft in drafts
+    ]
+    return [replace(one, image_means=_image_means(one.nodes, data)) for one in circuits]
+
+
+def _image_means(nodes: Sequence[Node], data: Data) -> tuple[tuple[int, float], ...]:
+    """Index and mean pixel of the image of each node's first patch."""
+    images = data.dataset if isinstance(data, DataLoader) else data
+    places = sorted({node.patches[0].image for node in nodes})
+    try:
+        return tuple((place, mean_of_image(images, place)) for place in places)
+    except (TypeError, ValueError):
+        return ()  # items that a loader turns into images

@@ -102,6 +102,9 @@ class Circuit:
         nodes (tuple[Node, ...]): The groups of channels, layer by layer.
         edges (tuple[Edge, ...]): How they act on those of the next layer, and the last on the
             target.
+        image_means (tuple[tuple[int, float], ...], optional): Index and mean pixel of the image of
+            each node's first patch. By these `label_nodes` and `plot_circuit` notice other images.
+            Default: none
 
     Examples::
 
@@ -120,6 +123,7 @@ class Circuit:
     layers: tuple[str, ...]
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    image_means: tuple[tuple[int, float], ...] = ()
 
     @property
     def target_name(self) -> str:
@@ -220,6 +224,7 @@ class Circuit:
                 for node in self.nodes
             ],
             "edges": [[edge.source, edge.target, edge.weight] for edge in self.edges],
+            "image_means": [[place, mean] for place, mean in self.image_means],
         }
 
     @classmethod
@@ -240,7 +245,8 @@ class Circuit:
             (parsed,) = as_targets(tuple(target) if isinstance(target, list) else target)
             nodes = tuple(map(_node_of, values["nodes"]))
             edges = tuple(Edge(*edge) for edge in values["edges"])
-            return cls(parsed, tuple(values["layers"]), nodes, edges)
+            image_means = tuple((place, mean) for place, mean in values.get("image_means", ()))
+            return cls(parsed, tuple(values["layers"]), nodes, edges, image_means)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected `values` that `Circuit.to_dict` gave, but they lack or changed "

@@ -89,6 +89,8 @@ def explain(
 ) -> Explanation:
     """Read the nodes of a circuit for images, and the target without each node.
 
+    Contributions of groups in different layers do not add up, see `Explanation.contributions`.
+
     Args:
         model (Module): The model, in eval mode.
         circuit (Circuit): A circuit of this model.

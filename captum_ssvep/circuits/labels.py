@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._checks import instance, number, shown, tensor
 from .circuit import Circuit
-from .patches import crops
+from .patches import crops, warn_of_other_images
 
 # How surely the strongest and the weakest crop show what a group stands for (CLIP-Dissect's).
 MEMBERSHIP = (0.998, 0.97)
@@ -210,7 +210,8 @@ def label_nodes(
 
     Args:
         circuit (Circuit or list of Circuit): Circuits whose nodes have patches.
-        data (Dataset or Tensor): The images that the patches come from.
+        data (Dataset or Tensor): The images that the circuit was built from, as the network saw
+            them, in the same order. A warning says if they are others.
         labeler (Labeler): Takes the crops of all nodes to their labels, such as an
             `EmbeddingLabeler`.
 
@@ -250,6 +251,8 @@ def label_nodes(
             f"Expected a `circuit` whose nodes have patches, but {', '.join(bare) or 'it'} has "
             "none; build it with `n_patches=20`"
         )
+    for one in circuits:
+        warn_of_other_images(data, one.image_means)
     labels = labeler([crops(data, node.patches) for node in nodes])
     if not isinstance(labels, (list, tuple)) or len(labels) != len(nodes):
         raise ValueError(

@@ -36,7 +36,7 @@ def test_it_gives_its_channels_as_ablation_takes_them(circuit):
 
 @pytest.mark.parametrize("target", [1, Channel("c", 7)])
 def test_it_comes_back_from_json(circuit, target, tmp_path):
-    circuit = Circuit(target, circuit.layers, circuit.nodes, circuit.edges)
+    circuit = Circuit(target, circuit.layers, circuit.nodes, circuit.edges, ((3, 0.5),))
     assert Circuit.from_dict(json.loads(json.dumps(circuit.to_dict()))) == circuit
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit
