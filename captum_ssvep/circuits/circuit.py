@@ -171,7 +171,7 @@ class Circuit:
         Raises:
             ValueError: If there is no such node.
         """
-        if name != self.target_name:
+        if not isinstance(name, str) or name != self.target_name:
             name = self.node(name).name
         return {edge.source: edge.weight for edge in self.edges if edge.target == name}
 

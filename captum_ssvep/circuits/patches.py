@@ -358,7 +358,7 @@ def image_at(data: Any, place: int) -> Tensor:
 
 def mean_of_image(data: Any, place: int) -> float:
     """The mean pixel of an image of a data set, by which it is known again."""
-    return image_at(data, place).double().mean().item()
+    return image_at(data, place).cpu().double().mean().item()
 
 
 def warn_of_other_images(data: Any, image_means: Sequence[tuple[int, float]]) -> None:

@@ -109,13 +109,13 @@ def core_neurons(
     Args:
         model (Module): The model, in eval mode.
         target (int, Channel, tuple, callable or list): A class, read by its margin (the log-odds);
-            a channel of a layer behind, as ``("layer3", 5)``, read by its mean over positions, so
-            not at the position where it is strongest; a
-            function of what the model returns that gives one number per image; or several of these.
+            a channel of a layer behind, as ``("layer3", 5)``, read by its mean over positions, not
+            where it is strongest; a function of what the model returns that gives one number per
+            image; or several of these.
         layer (Module or str): The layer, or its name.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs. Gone through twice with
             ``baseline="mean"``.
-        method (str or callable, optional): One of these, or a layer method of Captum, see below.
+        method (str or callable, optional): One of these, or a layer method of Captum, see above.
             Default: ``"ablation"``
 
             - ``"ablation"``: What the target loses without the channel. One pass through what lies
@@ -125,8 +125,8 @@ def core_neurons(
               layers.
             - ``"ig"``: Integrated gradients from the baseline, in 8 steps of that cost.
             - ``"tagged"``: Activation x gradient while the halves of the image flicker, hundreds of
-              passes. Its absolute relevance is the energy of intermodulations, that is, how much
-              the target needs the channel to combine the halves.
+              passes for each target. Its absolute relevance is the energy of intermodulations, that
+              is, how much the target needs the channel to combine the halves.
         baseline (str, optional): What replaces a channel: its ``"mean"`` over data and positions,
             or ``"zero"``, as in `ablated`. ``"tagged"`` and methods of Captum, as
             ``LayerGradientXActivation`` and ``LayerConductance``, measure against zero instead.
