@@ -6,7 +6,9 @@ import difflib
 import math
 import sys
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,10 +20,30 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 _SKIPPED = ("captum_ssvep", "captum", "torch", "contextlib", "dataclasses")
+# What has been said within `warning_once`; None outside.
+_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def warning_once() -> Iterator[None]:
+    """Within this context, `warn_user` gives each message once.
+
+    For functions that call others of this package several times, which would each say the same.
+    """
+    token = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(token)
 
 
 def warn_user(message: str) -> None:
     """Warn with the stack level of the first caller outside this package, Captum and torch."""
+    said = _said.get()
+    if said is not None and message in said:
+        return
+    if said is not None:
+        said.add(message)
     frame = sys._getframe(1)
     level = 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _SKIPPED:

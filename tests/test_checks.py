@@ -21,6 +21,7 @@ from captum_ssvep._checks import (
     tensor,
     unknown_choice,
     warn_user,
+    warning_once,
 )
 
 
@@ -225,3 +226,16 @@ def test_contrasts_in_percent_are_refused(values):
     low, high = values
     with pytest.raises(ValueError, match=rf"percent; write \({low / 100}, {high / 100}\)"):
         contrast_range(values)
+
+
+def test_each_message_is_given_once_within_a_call():
+    @warning_once()
+    def call():
+        for message in ("one", "two", "one", "two"):
+            warn_user(message)
+
+    for _ in range(2):  # each call by itself
+        with pytest.warns(UserWarning, match="one|two") as caught:
+            call()
+        assert [str(warning.message) for warning in caught] == ["one", "two"]
+        assert {warning.filename for warning in caught} == {__file__}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from .._checks import instance, integer, network, shown
+from .._checks import instance, integer, network, shown, warning_once
 from .._typing import Layer
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
@@ -20,7 +21,7 @@ from .circuit import Circuit, Node, name_of_target
 from .edges import with_edges
 from .groups import neuron_groups
 from .methods import Method
-from .patches import strongest_patches, validate_for_patches
+from .patches import mean_of_image, strongest_patches, validate_for_patches
 from .prepared import Baseline, named_layer
 from .relevance import CoreNeurons, core_neurons
 from .targets import Target, as_targets
@@ -69,6 +70,7 @@ def build_circuit(
 ) -> Circuit: ...
 
 
+@warning_once()
 def build_circuit(
     model: nn.Module,
     target: Target | list[Any],
@@ -106,7 +108,8 @@ def build_circuit(
         layers (sequence of Module or str): The layers, or their names, from the input to the
             output.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs, with images of a class and
-            others. A loader must not shuffle.
+            others. A loader must not shuffle, unless ``n_patches=0``: patches are known by their
+            images' places.
         budget (int, optional): Channels in a layer. Default: 8
         n_groups (int or None, optional): Groups of all channels of a layer, of which the circuit
             has those that hold core neurons; None chooses their number by silhouette, which is
@@ -121,8 +124,8 @@ def build_circuit(
         Circuit: The circuit; a list of these for a list of targets.
 
     Raises:
-        ValueError: If a layer is not in the model or not in front of the next, the target does not
-            depend on a layer, or the data are empty.
+        ValueError: If a layer is not in the model, layers are not in their order, the target does
+            not depend on a layer, or the data are empty.
         TypeError: If an argument is of the wrong type.
 
     Examples::
@@ -146,6 +149,7 @@ def build_circuit(
     loader = as_loader(data, batch_size, num_workers)
     if n_patches:
         validate_for_patches(data, scales, loader)
+    _validate_order(model, names, loader)
     options: dict[str, Any] = {
         "batch_size": batch_size,
         "num_workers": num_workers,
@@ -179,6 +183,22 @@ def _layer_names(model: nn.Module, layers: Any) -> tuple[str, ...]:
             f"Expected `layers` to name at least one, and each once, but got {shown(layers)}"
         )
     return names
+
+
+@torch.no_grad()
+def _validate_order(model: nn.Module, layers: Sequence[str], loader: DataLoader[Any]) -> None:
+    """Refuse layers out of order, from one pass, before anything else takes time."""
+    ran: list[str] = []
+    # Another pass warns of train mode.
+    with LayerRecorder(model, layers, every_call=True, warns_of_train_mode=False) as recorder:
+        for batch in islice(batches_of(loader, device_of(model)), 1):
+            recorder.record(batch.tensors, (), lambda index, tensors: ran.append(layers[index]))
+    in_order = [*dict.fromkeys(ran)]
+    if ran and in_order != [*layers]:
+        raise ValueError(
+            f"Expected `layers` from the input to the output, but got {', '.join(layers)}; they "
+            f"run in the order {', '.join(in_order)}"
+        )
 
 
 def _relevant(core: CoreNeurons, place: int, budget: int) -> list[int]:
@@ -258,4 +278,17 @@ def _with_patches(
             weighted = sum(w * m for w, m in zip(node.readout.values(), node.means, strict=True))
             moved = (p._replace(activation=p.activation - weighted) for p in patches)
             filled[node] = replace(node, patches=tuple(moved))
-    return [replace(draft, nodes=tuple(filled[node] for node in draft.nodes)) for draft in drafts]
+    circuits = [
+        replace(draft, nodes=tuple(filled[node] for node in draft.nodes)) for draft in drafts
+    ]
+    return [replace(one, image_means=_image_means(one.nodes, data)) for one in circuits]
+
+
+def _image_means(nodes: Sequence[Node], data: Data) -> tuple[tuple[int, float], ...]:
+    """Index and mean pixel of the image of each node's first patch."""
+    images = data.dataset if isinstance(data, DataLoader) else data
+    places = sorted({node.patches[0].image for node in nodes})
+    try:
+        return tuple((place, mean_of_image(images, place)) for place in places)
+    except (TypeError, ValueError):
+        return ()  # items that a loader turns into images

@@ -102,6 +102,9 @@ class Circuit:
         nodes (tuple[Node, ...]): The groups of channels, layer by layer.
         edges (tuple[Edge, ...]): How they act on those of the next layer, and the last on the
             target.
+        image_means (tuple[tuple[int, float], ...], optional): Index and mean pixel of the image of
+            each node's first patch. By these `label_nodes` and `plot_circuit` notice other images.
+            Default: none
 
     Examples::
 
@@ -120,6 +123,7 @@ class Circuit:
     layers: tuple[str, ...]
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    image_means: tuple[tuple[int, float], ...] = ()
 
     @property
     def target_name(self) -> str:
@@ -143,13 +147,14 @@ class Circuit:
         choice(layer, "layer", self.layers)
         return [node for node in self.nodes if node.layer == layer]
 
-    def node(self, name: str) -> Node:
-        """A node by its name.
+    def node(self, name: str | Node) -> Node:
+        """A node by its name, or by a node of that name.
 
         Raises:
             ValueError: If there is none.
         """
         nodes = {node.name: node for node in self.nodes}
+        name = name.name if isinstance(name, Node) else name
         if not isinstance(name, str) or name not in nodes:
             raise ValueError(
                 f"Expected the name of a node of the circuit, one of {', '.join(nodes)}, but got "
@@ -157,14 +162,17 @@ class Circuit:
             )
         return nodes[name]
 
-    def incoming(self, name: str) -> dict[str, float]:
+    def incoming(self, name: str | Node) -> dict[str, float]:
         """The weights of the edges into a node or the target, by the name of their source.
+
+        Args:
+            name (str or Node): The node, or its name, or `target_name`.
 
         Raises:
             ValueError: If there is no such node.
         """
         if not isinstance(name, str) or name != self.target_name:
-            self.node(name)
+            name = self.node(name).name
         return {edge.source: edge.weight for edge in self.edges if edge.target == name}
 
     def labeled(self, labels: Mapping[str, str]) -> Circuit:
@@ -216,6 +224,7 @@ class Circuit:
                 for node in self.nodes
             ],
             "edges": [[edge.source, edge.target, edge.weight] for edge in self.edges],
+            "image_means": [[place, mean] for place, mean in self.image_means],
         }
 
     @classmethod
@@ -236,7 +245,8 @@ class Circuit:
             (parsed,) = as_targets(tuple(target) if isinstance(target, list) else target)
             nodes = tuple(map(_node_of, values["nodes"]))
             edges = tuple(Edge(*edge) for edge in values["edges"])
-            return cls(parsed, tuple(values["layers"]), nodes, edges)
+            image_means = tuple((place, mean) for place, mean in values.get("image_means", ()))
+            return cls(parsed, tuple(values["layers"]), nodes, edges, image_means)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected `values` that `Circuit.to_dict` gave, but they lack or changed "
@@ -268,7 +278,9 @@ class Circuit:
         """The circuit as a directed graph of NetworkX, which PyTorch brings.
 
         Nodes have the attributes ``layer``, ``channels`` and ``label``, edges ``weight``. The
-        layer of the target is ``"target"``.
+        layer of the target is ``"target"``. Weights are signed, and many algorithms take none below
+        zero: pass them absolute values, as for PageRank, or lengths made of these, as for shortest
+        paths.
         """
         import networkx
 

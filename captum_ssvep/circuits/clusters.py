@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._checks import integer, tensor
+from .._checks import integer, tensor, warn_user
 
 Array = NDArray[np.float64]
 # Clouds without clusters that are drawn, and the share of them that clusters have to beat.
@@ -24,15 +24,16 @@ class Clusters:
         members (tuple[tuple[int, ...], ...]): The rows of each group, the largest group first.
         left_out (tuple[int, ...]): Rows of zeros, which belong to none.
         scores (dict[int, float]): Mean silhouette for each number of groups from two on.
-        chance (float): The best silhouette that a single cloud of the same size and shape reaches
-            in 5 % of cases. If none of the scores is higher, there is one group.
+        chance (float or None): The best silhouette that a single cloud of the same size and shape
+            reaches in 5 % of cases. If none of the scores is higher, there is one group. None where
+            the number of groups was given, since clouds take most of the time.
         seed (int): Seed of these clouds.
     """
 
     members: tuple[tuple[int, ...], ...]
     left_out: tuple[int, ...]
     scores: dict[int, float]
-    chance: float
+    chance: float | None
     seed: int
 
 
@@ -50,7 +51,8 @@ def cluster(
         profiles (Tensor): Shape ``(rows, features)``.
         n_groups (int, optional): How many groups instead; fewer if there are not as many rows but
             zeros. Default: None
-        max_groups (int, optional): Most groups that are tried. Default: 20
+        max_groups (int, optional): Most groups that are tried. A warning says if the silhouette is
+            highest there, since it may rise further. Default: 20
         seed (int, optional): Seed of the clouds. Default: 0
 
     Returns:
@@ -79,11 +81,16 @@ def cluster(
     directions = torch.nn.functional.normalize(rows[live] / largest[live, None], dim=1).numpy()
     if n_groups is not None:
         n_groups = min(integer(n_groups, "n_groups"), len(live))
-    scores = _scores(directions, most)
-    chance = _chance(directions, most, seed) if scores else 1.0
+    scores, chance = _scores(directions, most), None
     if n_groups is None:
+        chance = _chance(directions, most, seed) if scores else 1.0
         best = max(scores, key=scores.__getitem__, default=1)
         n_groups = best if scores and scores[best] > chance else 1
+        if n_groups == most and 1 < most < len(live) - 1:
+            warn_user(
+                f"The silhouette is highest at `max_groups`, {most}, and may rise further; raise "
+                "`max_groups`, or give `n_groups`"
+            )
     labels = _cut(directions, [n_groups])[0] if len(live) else np.zeros(0, dtype=int)
     members = [tuple(live[labels == label].tolist()) for label in np.unique(labels)]
     return Clusters(

@@ -96,7 +96,7 @@ class _Step:
 
     def edges(self, place: int) -> list[Edge]:
         """The edges into the parents of a circuit."""
-        weights = normalized(self.sums[place].mean()[0])
+        weights = normalized(self.sums[place].mean(warns=False)[0])  # `core_neurons` has warned
         return [
             Edge(child.name, parent, weight)
             for parent, row in zip(self.parents[place], weights.tolist(), strict=True)

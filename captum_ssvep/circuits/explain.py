@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,11 @@ class Explanation:
 
     @property
     def contributions(self) -> dict[str, Tensor]:
-        """For each node, what the target loses without it, shape ``(N,)``."""
+        """For each node, what the target loses without it, shape ``(N,)``.
+
+        Each node is off by itself. Contributions of nodes in different layers do not add up, since
+        what one layer holds goes through the next; nor do those of one layer, where nodes interact.
+        """
         return {name: self.target - value for name, value in self.without.items()}
 
     def __repr__(self) -> str:
@@ -84,6 +89,8 @@ def explain(
 ) -> Explanation:
     """Read the nodes of a circuit for images, and the target without each node.
 
+    Contributions of groups in different layers do not add up, see `Explanation.contributions`.
+
     Args:
         model (Module): The model, in eval mode.
         circuit (Circuit): A circuit of this model.
@@ -123,7 +130,9 @@ def explain(
     activity: dict[str, Tensor] = {}
     where: dict[str, Tensor] = {}
     without: dict[str, Tensor] = {}
-    with prepared(model, own.layers, loader, "zero", channel_dim) as known:
+    with ExitStack() as stack:
+        with _for_one_image(inputs):
+            known = stack.enter_context(prepared(model, own.layers, loader, "zero", channel_dim))
         for layer in own.layers:
             nodes = own.nodes_of(layer)
             held = _means(nodes, known)[layer]
@@ -140,6 +149,21 @@ def explain(
     return Explanation(target, activity, where, without)
 
 
+@contextmanager
+def _for_one_image(inputs: Tensor) -> Iterator[None]:
+    """Say in an error that inputs may lack their batch, as an image by itself does."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if inputs.dim() != 3:
+            raise
+        raise ValueError(
+            f"Expected `inputs` to be a batch that the model takes, but with shape "
+            f"{tuple(inputs.shape)} it fails ({error}); if this is a single image, add a batch "
+            "dimension: `inputs[None]`"
+        ) from error
+
+
 def _maps(activations: Tensor, channel_dim: int, inputs: Tensor) -> Tensor | None:
     """What a layer returned as maps ``(N, channels, height, width)``, if it has two dimensions."""
     layout = layout_of(activations.dim(), channel_dim)
@@ -153,7 +177,7 @@ def _maps(activations: Tensor, channel_dim: int, inputs: Tensor) -> Tensor | Non
 def what_if(
     model: nn.Module,
     circuit: Circuit,
-    nodes: str | Sequence[str],
+    nodes: str | Node | Sequence[str | Node],
     data: Data,
     *,
     batch_size: int = 100,
@@ -166,8 +190,8 @@ def what_if(
     Args:
         model (Module): The model, in eval mode.
         circuit (Circuit): A circuit of this model.
-        nodes (str or sequence of str): Names of the nodes to turn off together: their channels
-            stay at their means.
+        nodes (str, Node or sequence of these): The nodes to turn off together, or their names:
+            their channels stay at their means.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs. A loader must not shuffle.
         batch_size (int, optional): Images in a batch of a Dataset. Default: 100
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
@@ -196,9 +220,9 @@ def what_if(
         (torch.Size([8]), torch.Size([3]))
     """
     own = _circuit_of(model, circuit)
-    names = [nodes] if isinstance(nodes, str) else nodes
-    instance(names, (list, tuple), "nodes", "names of nodes; `circuit.nodes` have them")
-    off = [own.node(name) for name in names]
+    given = [nodes] if isinstance(nodes, (str, Node)) else nodes
+    instance(given, (list, tuple), "nodes", "nodes of the circuit or their names; see its `nodes`")
+    off = [own.node(node) for node in given]
     if not off:
         raise ValueError("Expected `nodes` to name at least one node, but got none")
     shard = Shard(in_order(data), 0, 1)

@@ -31,7 +31,7 @@ class Measured:
 
     Args:
         value (float): Of the circuit.
-        error (float): Standard error of it, from the number of images.
+        error (float): Standard error of it, from the number of images; see `fidelity`.
         empty (float): Of the circuit without any channel.
         random (tuple[float, ...]): Of each random circuit with as many channels in each layer.
     """
@@ -143,13 +143,23 @@ def fidelity(
     channel_dim: int | None = None,
     show_progress: bool = True,
 ) -> CircuitFidelity:
-    """Whether a circuit does in a network what the network does for a class.
+    r"""Whether a circuit does in a network what the network does for a class.
 
     The images of the class are those that the whole network calls it, whatever their labels. Of
     these, the raw measure counts how many are still called the class if only the circuit is kept,
     or if it is masked. A network that calls *everything* the class keeps all of them, and so may
     the empty circuit. The balanced measure therefore subtracts the share of all other images that
     are called the class: it is 1 for the whole network, and 0 for one that does not look.
+
+    The standard error of a share of k among n images is
+
+    .. math:: \sqrt{p (1 - p) / (n + 2)}, \quad p = (k + 1/2) / (n + 1)
+
+    the standard deviation of what is known of the share when nothing was known before: a beta
+    distribution from Jeffreys' prior. Unlike that of p = k / n, it is not 0 where no image or all
+    of a few are called the class. (Brown, Cai and DasGupta, Interval estimation for a binomial
+    proportion, Statistical Science 16, 2001.) Errors of the two shares of the balanced measure add
+    as squares.
 
     Args:
         model (Module): A classifier, in eval mode.
@@ -355,12 +365,18 @@ def _result(target: int, baseline: Baseline, layers: list[str], counts: _Counts)
 _MODES: tuple[Mode, ...] = ("keep", "mask")
 
 
+def _squared_error(n_called: float, n_images: int) -> float:
+    """Of a share: the variance of its beta distribution, from Jeffreys' prior."""
+    share = (n_called + 0.5) / (n_images + 1)
+    return share * (1 - share) / (n_images + 2)
+
+
 def _row(layers: str, mode: Mode, called: list[Tensor], n_own: int, n_others: int) -> FidelityRow:
     own = [float(c[0]) / n_own for c in called]
     others = [float(c[1]) / max(n_others, 1) for c in called]
     balanced = [one - other for one, other in zip(own, others, strict=True)]
-    variance = own[0] * (1 - own[0]) / n_own
-    of_others = others[0] * (1 - others[0]) / max(n_others, 1)
+    variance = _squared_error(float(called[0][0]), n_own)
+    of_others = _squared_error(float(called[0][1]), n_others) if n_others else 0.0
     return FidelityRow(
         layers,
         mode,

@@ -101,7 +101,8 @@ def neuron_groups(
         channels (sequence of int, optional): Group these alone. Default: all
         n_groups (int, optional): How many groups. Default: by silhouette, and one if the channels
             are a single cloud, see `cluster`
-        max_groups (int, optional): Most groups that are tried. Default: 20
+        max_groups (int, optional): Most groups that are tried. A warning says if the silhouette is
+            highest there, since it may rise further. Default: 20
         seed (int, optional): Seed of clouds and projections. Default: 0
         batch_size, num_workers, channel_dim, show_progress: As in `core_neurons`.
 

@@ -100,7 +100,8 @@ def neuron_interactions(
         model (Module): The model, in eval mode.
         target (int, Channel, tuple, callable or list): As in `core_neurons`.
         layer (Module or str): The layer, or its name.
-        data (Dataset or DataLoader): As in `core_neurons`; classes count alike.
+        data (Dataset or DataLoader): As in `core_neurons`: for a class with labeled data, its own
+            images and all others count one half each.
         channels (sequence of int, or of sequences, optional): The channels, or groups of them that
             are removed together. Default: all channels
         method (str, optional): ``"ablation"`` of every pair, exact, or ``"gradient"``. Default:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._checks import instance, number, shown, tensor
 from .circuit import Circuit
-from .patches import crops
+from .patches import crops, warn_of_other_images
 
 # How surely the strongest and the weakest crop show what a group stands for (CLIP-Dissect's).
 MEMBERSHIP = (0.998, 0.97)
@@ -23,7 +23,9 @@ MEMBERSHIP = (0.998, 0.97)
 class Labeler(Protocol):
     """Names groups of channels from their crops: any function with these arguments.
 
-    A language model is asked in such a function: show it the crops, return what it answers.
+    It is called once, with the crops of all nodes: a list of one tensor ``(n, 3, height, width)``
+    per node. It returns a list of one text per node. A language model is asked in such a function:
+    show it the crops of each node, return what it answers.
     """
 
     def __call__(self, crops: Sequence[Tensor], /) -> Sequence[str]:
@@ -176,8 +178,8 @@ class EmbeddingLabeler:
         similarities = []
         for group in crops:
             with torch.no_grad():
-                images = self.embed(group)
-            if not isinstance(images, Tensor) or images.shape != (len(group), texts.shape[1]):
+                images = tensor(self.embed(group), "embed(crops)")
+            if images.shape != (len(group), texts.shape[1]):
                 raise ValueError(
                     f"Expected `embed` to give shape {(len(group), texts.shape[1])}, as the "
                     f"embeddings of texts have, but got {shown(images)}"
@@ -208,7 +210,8 @@ def label_nodes(
 
     Args:
         circuit (Circuit or list of Circuit): Circuits whose nodes have patches.
-        data (Dataset or Tensor): The images that the patches come from.
+        data (Dataset or Tensor): The images that the circuit was built from, as the network saw
+            them, in the same order. A warning says if they are others.
         labeler (Labeler): Takes the crops of all nodes to their labels, such as an
             `EmbeddingLabeler`.
 
@@ -248,12 +251,19 @@ def label_nodes(
             f"Expected a `circuit` whose nodes have patches, but {', '.join(bare) or 'it'} has "
             "none; build it with `n_patches=20`"
         )
+    for one in circuits:
+        warn_of_other_images(data, one.image_means)
     labels = labeler([crops(data, node.patches) for node in nodes])
-    fits = isinstance(labels, (list, tuple)) and len(labels) == len(nodes)
-    if not fits or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, (list, tuple)) or len(labels) != len(nodes):
         raise ValueError(
-            f"Expected `labeler` to give {len(nodes)} texts, one for each node, but got "
+            f"Expected `labeler` to give a list of {len(nodes)} texts, one for each node, but got "
             f"{shown(labels)}"
+        )
+    strange = [label for label in labels if not isinstance(label, str)]
+    if strange:
+        raise TypeError(
+            f"Expected `labeler` to give texts, but got {shown(strange[0])} of type "
+            f"{type(strange[0]).__name__}; return `str` of it"
         )
     rest = iter(labels)
     labeled = [one.labeled({node.name: next(rest) for node in one.nodes}) for one in circuits]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -167,7 +168,7 @@ def attributed(
                 "Expected `method` to make a method of Captum from a forward function and a "
                 f"layer, as LayerConductance does, but it gave {shown(method_of_target)}"
             )
-        result = attribute(batch.inputs)
+        result = attribute(batch.inputs, **_limits(attribute, len(batch)))
         if not isinstance(result, Tensor) or len(result) != len(batch):
             raise TypeError(
                 "Expected `method` to give one tensor shaped like the layer, but got "
@@ -182,6 +183,15 @@ def attributed(
             )
         found.append(sums)
     return torch.stack(found, dim=1)
+
+
+def _limits(attribute: Callable[..., Any], n_images: int) -> dict[str, int]:
+    """What keeps a method from running all steps along its path at once.
+
+    Two steps at a time, since methods that take differences between steps need as many.
+    """
+    limit = signature(attribute).parameters.get("internal_batch_size")
+    return {"internal_batch_size": 2 * n_images} if limit and limit.default is None else {}
 
 
 def tagged(

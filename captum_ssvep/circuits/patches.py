@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
-from .._checks import finite_floats, instance, integer, network, position, shown
+from .._checks import finite_floats, instance, integer, network, position, shown, warn_user
 from .._typing import Layer
 from ..model.channels import mean_of_channels
 from ..model.recorder import LayerRecorder
@@ -353,6 +354,31 @@ def image_at(data: Any, place: int) -> Tensor:
             f"{described(image)}"
         )
     return image
+
+
+def mean_of_image(data: Any, place: int) -> float:
+    """The mean pixel of an image of a data set, by which it is known again."""
+    return image_at(data, place).cpu().double().mean().item()
+
+
+def warn_of_other_images(data: Any, image_means: Sequence[tuple[int, float]]) -> None:
+    """Warn if images are not those from which patches were made.
+
+    Args:
+        data: A data set, or a tensor of images.
+        image_means: The index and mean pixel of some images that patches come from.
+    """
+    others = [
+        place
+        for place, mean in image_means
+        if not math.isclose(mean_of_image(data, place), mean, rel_tol=1e-3, abs_tol=1e-3)
+    ]
+    if others:
+        warn_user(
+            f"The images of `data` are not those that the circuit was built from, as image "
+            f"{others[0]} shows, and its patches are crops of those; pass the same images, as the "
+            "network saw them, in the same order"
+        )
 
 
 def patch_list(patches: Any) -> list[Patch]:

@@ -92,25 +92,45 @@ def core_neurons(
     seen on its own images, what keeps others from being taken for it on theirs. Without labels, and
     for other targets, all images count the same.
 
+    A layer method of Captum is given as its class, or as a function that makes it from a forward
+    function and the layer (those of DeepLift for classes and functions alone). Methods that take
+    ``internal_batch_size``, as ``LayerConductance``, run two of their steps at a time, so that they
+    need the memory of two batches, not of 50; others may need a lower ``batch_size``. A subclass
+    fixes further arguments::
+
+        class Conductance(LayerConductance):
+            def attribute(self, inputs, internal_batch_size=None):
+                return super().attribute(
+                    inputs, n_steps=20, internal_batch_size=internal_batch_size
+                )
+
+        core = core_neurons(model, 3, "layer3", data, method=Conductance)
+
     Args:
         model (Module): The model, in eval mode.
         target (int, Channel, tuple, callable or list): A class, read by its margin (the log-odds);
-            a channel of a layer behind, as ``("layer3", 5)``, read by its mean over positions; a
-            function of what the model returns that gives one number per image; or several of these.
+            a channel of a layer behind, as ``("layer3", 5)``, read by its mean over positions, not
+            where it is strongest; a function of what the model returns that gives one number per
+            image; or several of these.
         layer (Module or str): The layer, or its name.
         data (Dataset or DataLoader): Tensors, or (input, label) pairs. Gone through twice with
             ``baseline="mean"``.
-        method (str or callable, optional): ``"ablation"``: what the target loses without the
-            channel. ``"activation_gradient"``: a first-order estimate of that, one backward pass a
-            target. ``"ig"``: integrated gradients from the baseline, 8 steps. ``"tagged"``:
-            activation x gradient while the halves of the image flicker, whose absolute relevance is
-            the energy of intermodulations, that is, how much the target needs the channel to
-            combine the halves. Or a layer method of Captum: its class, or a function that makes it
-            from a forward function and the layer (those of DeepLift for classes and functions
-            alone). Default: ``"ablation"``
+        method (str or callable, optional): One of these, or a layer method of Captum, see above.
+            Default: ``"ablation"``
+
+            - ``"ablation"``: What the target loses without the channel. One pass through what lies
+              behind the layer for each channel. Take it for the final list.
+            - ``"activation_gradient"``: A first-order estimate of that, from one pass forward and
+              one backward for each target, whatever the width. Take it to look around in wide
+              layers.
+            - ``"ig"``: Integrated gradients from the baseline, in 8 steps of that cost.
+            - ``"tagged"``: Activation x gradient while the halves of the image flicker, hundreds of
+              passes for each target. Its absolute relevance is the energy of intermodulations, that
+              is, how much the target needs the channel to combine the halves.
         baseline (str, optional): What replaces a channel: its ``"mean"`` over data and positions,
-            or ``"zero"``, as in `ablated`. Methods of Captum and ``"tagged"`` do without. Default:
-            ``"mean"``
+            or ``"zero"``, as in `ablated`. ``"tagged"`` and methods of Captum, as
+            ``LayerGradientXActivation`` and ``LayerConductance``, measure against zero instead.
+            Default: ``"mean"``
         batch_size (int, optional): Images in a batch of a Dataset. Default: 64
         num_workers (int, optional): Processes that load the images of a Dataset. Default: 0
         channel_dim (int, optional): Channel dimension of the layers, if the modules of the network
@@ -177,16 +197,19 @@ class ClassSums:
         added = torch.einsum("gnt,rnt...->grt...", shares, values.detach().cpu().double())
         self.sums = added if self.sums is None else self.sums + added
 
-    def mean(self) -> Tensor:
+    def mean(self, warns: bool = True) -> Tensor:
         """Half of each class's own images and half of the others, ``(readings, targets, *what)``.
 
         Where there are only images of one kind, their mean, and a warning says so.
+
+        Args:
+            warns: Whether to warn; not where it has been said of the same data. Default: True
         """
         if self.sums is None:
             raise ValueError("Expected `data` to hold at least one image, but got none")
         classes = [place for place, target in enumerate(self.targets) if isinstance(target, int)]
         missing = [self.targets[p] for p in classes if (self.n_images[:, p] == 0).any()]
-        if self.is_labeled and missing:
+        if warns and self.is_labeled and missing:
             warn_user(
                 "Relevance to a class should be seen on its images and on others, but the data do "
                 f"not hold both for class {', '.join(map(str, dict.fromkeys(missing)))}; mix them"

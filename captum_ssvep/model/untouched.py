@@ -26,6 +26,7 @@ class Trace:
         self.draws = RandomDraws()
         self.parts = None if model is None else set(model.modules())
         self.ran: set[nn.Module] = set()
+        self._model = model
 
     @property
     def in_train_mode(self) -> bool:
@@ -33,6 +34,19 @@ class Trace:
         ran = self.ran if self.parts is None else self.ran & self.parts
         # Only modules without children: a wrapper such as DataParallel starts in train mode.
         return any(module.training for module in ran if not list(module.children()))
+
+    def what_trains(self) -> str:
+        """What is in train mode, in words: some modules of the model, or all of it."""
+        names = [
+            repr(name)
+            for name, module in (() if self._model is None else self._model.named_modules())
+            if module in self.ran and module.training and not list(module.children())
+        ]
+        if self._model is None or self._model.training or not names:
+            return "The model is"
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        listed = ", ".join(names[:3]) + rest
+        return f"The module {listed} is" if len(names) == 1 else f"The modules {listed} are"
 
 
 @contextmanager
@@ -83,12 +97,12 @@ def undisturbed(model: nn.Module | None, warn: bool = True) -> Iterator[Trace]:
             yield trace
         finally:
             trace.draws.put_back()
-            in_train_mode = trace.in_train_mode
+            what_trains = trace.what_trains() if warn and trace.in_train_mode else None
             for put_back in undo.values():
                 put_back()
-            if warn and in_train_mode:
+            if what_trains:
                 warn_user(
-                    "The model is in train mode: BatchNorm mixes the rows of a batch and dropout "
+                    f"{what_trains} in train mode: BatchNorm mixes the rows of a batch and dropout "
                     "adds noise; call `model.eval()` first"
                 )
 

@@ -15,6 +15,7 @@ from matplotlib.path import Path
 
 from .._checks import instance, integer
 from ..circuits import Circuit, Node, crops
+from ..circuits.patches import warn_of_other_images
 from .maps import to_pixels
 from .style import BORDER_GRAY, figure_and_axes, on_lines
 
@@ -60,7 +61,8 @@ def plot_circuit(
 
     Args:
         circuit (Circuit): From `build_circuit`.
-        data (Dataset or Tensor, optional): The images that the patches come from. Default: None,
+        data (Dataset or Tensor, optional): The images that the circuit was built from, as the
+            network saw them, in the same order. A warning says if they are others. Default: None,
             nodes without crops
         n_patches (int, optional): Crops on a node. Default: 4
         mean, std (sequence of float, optional): Normalization of the images to undo. Default: none
@@ -80,6 +82,7 @@ def plot_circuit(
     instance(name, str, "target_name", "a text")
     per_row, n_rows = 3, 1
     if data is not None:
+        warn_of_other_images(data, circuit.image_means)
         per_row = math.ceil(math.sqrt(n_shown))
         n_rows = math.ceil(n_shown / per_row)
     places = _places(circuit, per_row, n_rows)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from captum_ssvep.circuits import Channel, Circuit, build_circuit
+from captum_ssvep.circuits import Channel, Circuit, build_circuit, label_nodes
+from captum_ssvep.visualization import plot_circuit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # Every color with a red and a green of seven values: both have the same distribution, and are
@@ -165,6 +166,35 @@ def test_nodes_have_the_crops_that_drive_them():
     assert red.patches[0].activation == pytest.approx((0.5 / deviation).item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("data", [DATA, DataLoader(DATA, batch_size=9)])
+def test_other_images_are_noticed(data):
+    circuit = build_circuit(Planted().eval(), 0, LAYERS, data, 4, n_patches=2, show_progress=False)
+    assert circuit.image_means == tuple(
+        (place, pytest.approx(IMAGES[place].mean().item()))
+        for place in sorted({node.patches[0].image for node in circuit.nodes})
+    )
+
+    def label(images):
+        label_nodes(circuit, images, lambda crops: ["same"] * len(crops))
+
+    label(IMAGES)
+    label(IMAGES + 1e-4)  # another computer may decode pictures so
+    for others in (IMAGES.flip(0) ** 2, IMAGES + 0.1):
+        with pytest.warns(UserWarning, match="not those that the circuit was built from, as image"):
+            label(others)
+        with pytest.warns(UserWarning, match="not those that the circuit was built from"):
+            plot_circuit(circuit, others)
+
+
+def test_images_that_a_loader_makes_are_not_known_again():
+    def from_numbers(items):
+        return IMAGES[items], LABELS[items]
+
+    loader = DataLoader(range(len(IMAGES)), batch_size=7, collate_fn=from_numbers)
+    circuit = build_circuit(Planted().eval(), 0, LAYERS, loader, n_patches=1, show_progress=False)
+    assert circuit.image_means == ()
+
+
 def test_it_survives_json():
     circuit = built(Planted(), n_patches=2)
     assert Circuit.from_dict(circuit.to_dict()) == circuit
@@ -179,13 +209,29 @@ def test_the_model_is_left_as_it_was():
     assert not any("forward" in vars(module) for module in net.modules())
 
 
+def test_layers_out_of_order_are_refused_before_anything_else():
+    net, calls = Planted().eval(), []
+    net.first.register_forward_hook(lambda *given: calls.append(given))
+    with pytest.raises(ValueError, match="but got high, low; they run in the order low, high"):
+        build_circuit(net, 0, ["high", "low"], DATA, show_progress=False)
+    assert len(calls) == 1
+
+
+def test_train_mode_and_missing_classes_are_mentioned_once():
+    net = Planted().eval()
+    net.low.train()
+    data = TensorDataset(IMAGES, LABELS * 0)
+    with pytest.warns(UserWarning, match="'low' is in train mode|for class 0, 1; mix") as caught:
+        build_circuit(net, [0, 1], LAYERS, data, n_patches=2, show_progress=False)
+    assert len({str(warning.message) for warning in caught}) == len(caught) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"layers": ["low", "low"]}, "each once"),
         ({"layers": []}, "`layers` to name at least one"),
         ({"layers": ["lower"]}, "nearest: "),
-        ({"layers": ["high", "low"]}, "to lie behind `layer` 'high'"),
         ({"target": 9}, "a class from 0 to 2"),
         ({"target": Channel("low", 2), "layers": ["high"]}, "to lie behind"),
         ({"target": 2}, "does not depend on any channel|depends"),

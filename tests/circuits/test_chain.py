@@ -78,7 +78,7 @@ def test_networks_go_through_the_whole_chain(name):
     change = what_if(model, circuit, node.name, data, **options)
     torch.testing.assert_close(change.after[:2], found.without[node.name], rtol=1e-4, atol=1e-4)
     labeled = label_nodes(circuit, images, lambda crops: ["group"] * len(crops))
-    figure, _ = plot_circuit(labeled, images.sigmoid())
+    figure, _ = plot_circuit(labeled, images, mean=[0.5] * 3, std=[0.2] * 3)
     figure.canvas.draw()
     plt.close(figure)
     (patches,) = concept_patches(model, layers[1], [2], data, 6, [1, 0.5], **options).values()

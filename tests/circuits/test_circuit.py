@@ -29,12 +29,14 @@ def test_it_gives_its_channels_as_ablation_takes_them(circuit):
     assert circuit.node("b:2,3") is HIGH
     assert circuit.incoming("b:2,3") == {"a:0,4": 0.75, "a:1": -0.25}
     assert circuit.incoming("class 1") == {"b:2,3": -1.0}
+    assert circuit.node(HIGH) is HIGH
+    assert circuit.incoming(HIGH) == circuit.incoming("b:2,3")
     assert repr(circuit) == "Circuit(class 1, 2 layers, 3 nodes, 5 channels, 3 edges)"
 
 
 @pytest.mark.parametrize("target", [1, Channel("c", 7)])
 def test_it_comes_back_from_json(circuit, target, tmp_path):
-    circuit = Circuit(target, circuit.layers, circuit.nodes, circuit.edges)
+    circuit = Circuit(target, circuit.layers, circuit.nodes, circuit.edges, ((3, 0.5),))
     assert Circuit.from_dict(json.loads(json.dumps(circuit.to_dict()))) == circuit
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit

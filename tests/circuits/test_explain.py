@@ -74,6 +74,31 @@ def test_several_nodes_go_off_together(net, batch_size):
     assert change.most_changed(4).tolist() == order[:4].tolist()
 
 
+@pytest.mark.parametrize("node", [HIGH, [HIGH], ("3:4",)])
+def test_a_node_is_as_good_as_its_name(net, node):
+    data = TensorDataset(IMAGES)
+    by_name = what_if(net, CIRCUIT, "3:4", data, show_progress=False)
+    torch.testing.assert_close(
+        what_if(net, CIRCUIT, node, data, show_progress=False).after, by_name.after
+    )
+
+
+def test_an_image_without_a_batch_is_told(net):
+    normed = nn.Sequential(nn.BatchNorm2d(3), *net).eval()
+    for model, layer in ((net, "1"), (normed, "2")):
+        circuit = Circuit(1, (layer,), (Node(layer, (0,), (0.0,), (1.0,)),), ())
+        with pytest.raises(
+            ValueError, match=r"with shape \(3, .*add a batch dim.*`inputs\[None\]`"
+        ):
+            explain(model, circuit, IMAGES[0])
+
+
+def test_other_inputs_of_three_dimensions_are_explained():
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), nn.Flatten()).eval()
+    circuit = Circuit(lambda output: output[:, 0], ("1",), (Node("1", (1,), (0.0,), (1.0,)),), ())
+    assert explain(net, circuit, torch.rand(2, 5, 4), channel_dim=2).target.shape == (2,)
+
+
 def test_images_behind_a_loader_keep_their_indices(net):
     loader = DataLoader(TensorDataset(IMAGES), batch_size=2, sampler=[4, 2, 6])
     change = what_if(net, CIRCUIT, "3:4", loader, show_progress=False)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from cifar import load_test_images, load_training_images
+from scipy import stats
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -50,6 +51,21 @@ def literal(model, circuit, keep, baseline, target=1):
     return raw, raw - called[~whole].float().mean().item()
 
 
+def deviation_of_share(share, n):
+    """Of the beta distribution that follows from Jeffreys' prior."""
+    return stats.beta(share * n + 0.5, (1 - share) * n + 0.5).std()
+
+
+def test_a_share_of_all_of_a_few_images_has_an_error(model):
+    called = model(IMAGES).argmax(1) == 1
+    few = torch.cat([IMAGES[called][:2], IMAGES[~called][:3]])
+    row = find(model, {"1": range(5)}, TensorDataset(few)).at()
+    assert (row.raw.value, row.balanced.value) == (1, 1)
+    assert row.raw.error == pytest.approx(deviation_of_share(1, 2))
+    assert row.raw.error > 0.15
+    assert row.balanced.error > row.raw.error
+
+
 @pytest.mark.parametrize("baseline", ["mean", "zero"])
 @pytest.mark.parametrize("mode", ["keep", "mask"])
 def test_fidelity_is_what_the_changed_network_says(model, baseline, mode):
@@ -65,12 +81,10 @@ def test_fidelity_is_what_the_changed_network_says(model, baseline, mode):
         raw, balanced = literal(model, {name: [] for name in circuit}, mode == "keep", baseline)
         assert row.raw.empty == pytest.approx(raw)
         assert row.balanced.empty == pytest.approx(balanced)
-        n_own, n_others = found.n_own, found.n_others
-        assert row.raw.error == pytest.approx((row.raw.value * (1 - row.raw.value) / n_own) ** 0.5)
-        others = row.raw.value - row.balanced.value
-        assert row.balanced.error**2 == pytest.approx(
-            row.raw.error**2 + others * (1 - others) / n_others
-        )
+        of_own = deviation_of_share(row.raw.value, found.n_own)
+        assert row.raw.error == pytest.approx(of_own)
+        of_others = deviation_of_share(row.raw.value - row.balanced.value, found.n_others)
+        assert row.balanced.error**2 == pytest.approx(of_own**2 + of_others**2)
 
 
 def test_the_whole_network_is_faithful_and_random_circuits_are_of_equal_size(model):

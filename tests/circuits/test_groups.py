@@ -130,6 +130,21 @@ def test_the_number_of_clouds_is_found_and_may_be_one(n_kinds, spread):
     assert max(clusters.scores.values()) > clusters.chance or n_kinds == 1
 
 
+def test_the_most_groups_are_mentioned_where_more_may_fit():
+    rows = blobs(12, 4, 0.1)
+    with pytest.warns(UserWarning, match="highest at `max_groups`, 3, and may rise further"):
+        clusters = cluster(rows, max_groups=3)
+    assert len(clusters.members) == 3
+    assert len(cluster(rows, max_groups=5).members) == 4
+
+
+def test_clouds_are_not_drawn_for_a_given_number():
+    rows = blobs(12, 4, 0.1)
+    given, chosen = cluster(rows, 4), cluster(rows)
+    assert given.chance is None
+    assert (given.members, given.scores) == (chosen.members, chosen.scores)
+
+
 def test_few_single_clouds_are_split():
     """The level is 5 %; of 20 clouds, more than four would come up in .3 % of cases."""
     split = [len(cluster(blobs(12, 1, 0.5), max_groups=6).members) > 1 for _ in range(20)]

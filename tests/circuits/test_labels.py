@@ -115,13 +115,22 @@ def test_any_function_labels_the_nodes():
                 IMAGES,
                 lambda crops: "red",
             ),
-            "to give 1 texts",
+            "to give a list of 1 texts",
         ),
     ],
 )
 def test_what_does_not_fit_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_type_is_named_where_it_is_the_problem():
+    labeler = EmbeddingLabeler(["a"], torch.ones(1, 3), lambda c: c.mean((2, 3)).numpy())
+    with pytest.raises(TypeError, match=r"`embed\(crops\)` to be a tensor, but got .*as_tensor"):
+        labeler([IMAGES, IMAGES])
+    circuit = Circuit(1, ("a",), (Node("a", (0,), (0.0,), (1.0,), PATCHES[0]),), ())
+    with pytest.raises(TypeError, match="to give texts, but got 7 of type int; return `str` of it"):
+        label_nodes(circuit, IMAGES, lambda crops: [7])
 
 
 @pytest.mark.data

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
@@ -236,6 +237,55 @@ def test_half_precision_rounds_what_the_network_computes_alone(model, method):
     found = find(half, [0, ("join", 2)], data=data, method=method).signed
     exact = find(copy.deepcopy(half).double(), [0, ("join", 2)], data=same, method=method).signed
     assert ((found - exact).norm(dim=1) < 0.1 * exact.norm(dim=1)).all()
+
+
+class Counted(LayerConductance):
+    """Notes how many images its forward function gets at a time."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def __init__(self, forward, layer):
+        def counted(inputs):
+            self.sizes.append(len(inputs))
+            return forward(inputs)
+
+        super().__init__(counted, layer)
+
+
+class Coarse(LayerConductance):
+    """Fixes arguments as the docstring of `core_neurons` says."""
+
+    def attribute(self, inputs, internal_batch_size=None):
+        return super().attribute(inputs, n_steps=4, internal_batch_size=internal_batch_size)
+
+
+def test_steps_of_a_method_of_captum_run_two_at_a_time(model):
+    Counted.sizes.clear()
+    few = find(model, 0, method=Counted).signed
+    assert max(Counted.sizes) == 2 * N_IMAGES
+    at_once = LayerConductance(
+        lambda x: margin(model(x), torch.zeros(len(x), dtype=torch.long)), model.relu
+    ).attribute(IMAGES)
+    expected = at_once.sum((2, 3)).detach()
+    is_own = LABELS == 0
+    expected = (expected[is_own].mean(0) + expected[~is_own].mean(0)) / 2
+    torch.testing.assert_close(few[0], expected.float())
+
+
+def test_a_subclass_fixes_arguments_of_a_method_of_captum(model):
+    coarse, fine = (find(model, 0, method=method).signed for method in (Coarse, LayerConductance))
+    assert not torch.allclose(coarse, fine, rtol=1e-4)
+    assert torch.corrcoef(torch.cat([coarse, fine]))[0, 1] > 0.9
+
+
+def test_a_label_of_a_data_set_is_a_target(model):
+    core = find(model, LABELS[1])
+    assert core.targets == (2,)
+    torch.testing.assert_close(core.signed, find(model, 2).signed)
+    with pytest.raises(TypeError, match="`target` to be a class"):
+        find(model, LABELS)
+    with pytest.raises(TypeError, match="`target` to be a class"):
+        find(model, torch.tensor(2.0))
 
 
 @pytest.mark.parametrize("method", [LayerGradCam, IntegratedGradients])

@@ -1,4 +1,5 @@
 import functools
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -27,6 +28,27 @@ def test_a_model_in_train_mode_warns_and_is_left_as_it_was():
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(random_state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("trains", "words"),
+    [
+        ([1], "^The module 'norm' is in train mode"),
+        ([1, 3], "^The modules 'norm', 'drop' are in train mode"),
+        ([0, 1, 2, 3, 4], "^The modules 'conv', 'norm', 'relu' and 2 more are in train mode"),
+    ],
+)
+def test_modules_in_train_mode_are_named(trains, words):
+    parts = {
+        "conv": nn.Conv2d(3, 4, 3), "norm": nn.BatchNorm2d(4), "relu": nn.ReLU(),
+        "drop": nn.Dropout(0.5), "last": nn.ReLU(),
+    }  # fmt: skip
+    model = nn.Sequential(OrderedDict(parts)).eval()
+    for place in trains:
+        model[place].train()
+    with pytest.warns(UserWarning, match=words):  # noqa: SIM117
+        with LayerRecorder(model, ["last"]) as recorder:
+            record(recorder, IMAGES)
 
 
 def test_functions_around_a_model_are_looked_into():
