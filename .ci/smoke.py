@@ -9,6 +9,7 @@ from pathlib import Path
 import captum_ssvep
 from captum_ssvep import FrequencyTaggingAttribution
 from captum_ssvep.demo import digits
+from captum_ssvep.report import report_section
 
 DEMO = {"maps", "spectrum", "stimulus", "contrast"}
 
@@ -26,6 +27,9 @@ snr = FrequencyTaggingAttribution(network, network.layer3).attribute(images)
 assert snr.shape == (2, 48, 8, 8)
 assert snr.isfinite().all()
 assert snr.max() > 1
+
+spectrum = FrequencyTaggingAttribution(network, network.layer3).spectrum(images)
+assert "<canvas" in report_section(spectrum, images=images)
 
 command = Path(sys.executable).with_name("captum-ssvep")
 with tempfile.TemporaryDirectory() as out:

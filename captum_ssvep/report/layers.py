@@ -23,11 +23,11 @@ def layers_of_spectra(spectra: Sequence[TaggedSpectrum]) -> dict[str, Any] | Non
         return None
     means = {}
     for number, spectrum in enumerate(spectra):
-        channels = by_channel(spectrum)
+        channels = by_channel(spectrum.to("cpu"))
         amplitudes = [
             channels.amplitude(component).double().mean() for component in channels.components
         ]
-        means[spectrum.layer or f"series {number}"] = torch.stack(amplitudes).cpu()
+        means[spectrum.layer or f"series {number}"] = torch.stack(amplitudes)
     if len(means) < 2:
         return None
     return _table(means, spectra[0].components, spectra[0].design, "Amplitude")

@@ -305,7 +305,7 @@ def _summary(result: Result) -> str:
     if isinstance(result, Circuit):
         n_channels = sum(len(node.channels) for node in result.nodes)
         return (
-            f"Circuit of {result.target_name}: {count(n_channels, 'channel')} in "
+            f"{result.target_name}: {count(n_channels, 'channel')} in "
             f"{count(len(result.nodes), 'group')} of {count(len(result.layers), 'layer')}"
         )
     if isinstance(result, NeuronScores):

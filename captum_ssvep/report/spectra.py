@@ -46,6 +46,7 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
         size: Height and width of the images; None if there are none.
     """
     notes: list[str] = []
+    spectrum = spectrum.to("cpu")
     shown = spectrum[:MOST_EXAMPLES]
     if spectrum.example_kind == "trial":
         shown = _mean_of_trials(spectrum)
@@ -108,6 +109,8 @@ def by_channel(spectrum: TaggedSpectrum) -> TaggedSpectrum:
         return spectrum
 
     def pooled(values: Tensor, first: int) -> Tensor:
+        if values.dim() == first:  # a single neuron
+            return values[..., None]
         if spectrum.channel_dim is None:
             return values.flatten(first)
         return values.movedim(first + spectrum.channel_dim - 1, first).flatten(first + 1).mean(-1)

@@ -7,7 +7,15 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from captum_ssvep import FrequencyTaggingAttribution, TwoLevelDesign, score_neurons, tiles
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    TwoLevelDesign,
+    score_neurons,
+    tiles,
+)
 from captum_ssvep.circuits import Circuit, Edge, Node, Patch
 from captum_ssvep.demo.digits import example_images, load_network, load_test_set, preprocess
 
@@ -55,6 +63,27 @@ def digits():
 def spectrum(n_images=1):
     network, images = digits()
     return FrequencyTaggingAttribution(network, "layer3").spectrum(images[:n_images])
+
+
+def odd_spectra():
+    """Spectra that lack something that others have, one for each word."""
+    network, images = digits()
+    series = torch.as_tensor(TaggingDesign().contrasts.prod(axis=1))
+    layer3 = FrequencyTaggingAttribution(network, "layer3")
+    fc = FrequencyTaggingAttribution(network, "fc")
+    one_part = TaggingDesign(frequencies=(6.0,))
+    return {
+        "a single neuron": TaggedSpectrum.from_series(series[:, None], TaggingDesign()),
+        "neurons without channels": TaggedSpectrum.from_series(
+            series[:, None, None, None] * torch.rand(1, 2, 3), TaggingDesign()
+        ),
+        "a silent neuron": TaggedSpectrum.from_series(0 * series[:, None, None], TaggingDesign()),
+        "one part": fc.spectrum(images[:1], design=one_part),
+        "fundamentals": layer3.spectrum(images[:1], components="fundamentals"),
+        "grid": fc.spectrum(images[:1], design=ChebyshevGrid(nodes=3)),
+        "noise": fc.spectrum(images[:1], noise_std=0.1),
+        "sum": spectrum()[0] + spectrum()[0],
+    }
 
 
 @cache

@@ -9,6 +9,7 @@ from pages import (
     digits,
     evil_spectrum,
     nine_parts,
+    odd_spectra,
     scores,
     several_layers,
     some_data,
@@ -46,6 +47,7 @@ def paths(tmp_path_factory):
         "scores": (scores(), {"images": some_data()}),
         "circuit": (circuit(), {"images": some_data()}),
         "evil": (evil, {"images": its_images}),
+        "odd": ([*odd_spectra().values()], {}),
     }
     made = {
         name: write_report(folder / f"{name}.html", results, **arguments)
@@ -108,11 +110,14 @@ def chosen(page):
     return page.locator(".sortable tr[aria-current] th").inner_text()
 
 
-@pytest.mark.parametrize("name", ["spectrum", "layers", "nine parts", "scores", "circuit", "evil"])
+@pytest.mark.parametrize(
+    "name", ["spectrum", "layers", "nine parts", "scores", "circuit", "evil", "odd"]
+)
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_fit_any_width_without_errors(opened, name, width):
     page = opened(name, width)
     page.wait_for_selector(".node" if name == "circuit" else ".stem")
+    assert page.locator(".chart.spectrum:empty").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 

@@ -17,6 +17,7 @@ from pages import (
     digits,
     evil_spectrum,
     nine_parts,
+    odd_spectra,
     scores,
     several_layers,
     some_data,
@@ -50,6 +51,7 @@ RESULTS = {
     ),
     "scores": lambda: (scores(), {"images": some_data()}),
     "circuit": lambda: (circuit(), {"images": some_data()}),
+    "odd": lambda: ([*odd_spectra().values()], {}),
     "without images": lambda: ([spectrum(), scores(), circuit()], {}),
 }
 

@@ -722,7 +722,7 @@
   }
 
   function markOf(mark) {
-    const svg = draw("svg", { class: "mark", viewBox: "-6 -6 12 12", "aria-hidden": "true" });
+    const svg = draw("svg", { class: "sign", viewBox: "-6 -6 12 12", "aria-hidden": "true" });
     paint(svg, mark);
     return svg;
   }
@@ -763,12 +763,13 @@
       const lit = paths.filter(({ edge }) => edge.source === node || edge.target === node);
       paths.forEach((path) => path.classList.toggle("lit", lit.includes(path)));
       const words = lit.map(({ edge: { source, target, weight } }) => `${target === node ? `from ${name(source)}` : `to ${name(target)}`} ${weight > 0 ? "+" : "−"}${Math.abs(weight).toFixed(2)}`);
-      readout.textContent = node === null ? "" : `${name(node)}: ${words.join(", ") || "no weight that is drawn"}`;
+      readout.textContent = node === null ? "Point at a group, or press Tab, to read its weights." : `${name(node)}: ${words.join(", ") || "no weight that is drawn"}`;
     };
     for (const [node, element] of nodes) {
       for (const event of ["pointerenter", "focus"]) element.addEventListener(event, () => light(node));
       for (const event of ["pointerleave", "blur"]) element.addEventListener(event, () => light(null));
     }
+    light(null);
     new ResizeObserver(layOut).observe(columns);
     section.querySelectorAll(".crops img").forEach((image) => image.addEventListener("load", layOut));
     layOut();
