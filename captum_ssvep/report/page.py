@@ -12,7 +12,7 @@ from warnings import WarningMessage
 from matplotlib.colors import to_hex, to_rgb
 from torch import Tensor
 
-from .._checks import count, file_path, image_batch, instance, warn_user
+from .._checks import count, file_path, image_batch, instance, shown, warn_user
 from .._typing import Baselines, FeatureMask
 from ..circuits import Circuit
 from ..design import Design
@@ -154,21 +154,23 @@ def _content(
     caught: Any,
 ) -> tuple[dict[str, Any], list[str]]:
     """What the templates show, and the warnings that came up while it was computed."""
-    shown = _as_list(results)
+    listed = _as_list(results)
     if title is not None:
         instance(title, str, "title", "a text")
     own_facts, before = given_facts(facts), given_warnings(caught)
     pictures = (feature_mask, baselines, mean, std)
-    (blocks, films), came_up = recorded(lambda: _blocks(shown, _for_each(images, shown), *pictures))
-    designs = _designs(shown)
+    (blocks, films), came_up = recorded(
+        lambda: _blocks(listed, _for_each(images, listed), *pictures)
+    )
+    designs = _designs(listed)
     again = [text for design, components in designs for text in of_design(design, components)]
     content = {
-        "title": title or _default_title(shown),
-        "summary": [*map(_summary, shown)],
+        "title": title or _default_title(listed),
+        "summary": [*map(_summary, listed)],
         "data": {"films": films, "results": blocks, "colors": _rgb()},
-        "layers": _layers(shown),
+        "layers": _layers(listed),
         "facts": own_facts,
-        "results": [*map(repr, shown)],
+        "results": [*map(repr, listed)],
         "designs": [design_facts(design) for design, _ in designs],
         "versions": versions(),
         "warnings": {
@@ -256,11 +258,16 @@ def _tagged_images(result: TaggedSpectrum | NeuronScores, data: Any) -> tuple[Te
     """The images that flicker on the page, as a batch, and how many are shown.
 
     Raises:
-        ValueError: If they are not those of the spectrum.
+        ValueError, TypeError: If they are not those of the result.
     """
     if data is None:
         return None, 0
     if isinstance(result, NeuronScores):
+        if not hasattr(data, "__getitem__"):
+            raise TypeError(
+                "Expected `images` to be the Dataset or Tensor that was scored, but got "
+                f"{shown(data)}; of a DataLoader pass its `dataset`"
+            )
         return image_in(data, 0, "images", "the data that were scored")[None], 1
     batch = image_batch(data, "images")
     if result.example_kind == "trial":
@@ -306,8 +313,8 @@ def _default_title(results: Sequence[Result]) -> str:
         else:
             names.append(result.layer or "a recorded series")
     names = [*dict.fromkeys(names)]
-    shown = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers"
-    return f"Frequency tagging of {shown}"
+    what = ", ".join(names) if len(names) <= 3 else f"{len(names)} layers"
+    return f"Frequency tagging of {what}"
 
 
 def _summary(result: Result) -> str:

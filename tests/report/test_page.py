@@ -23,6 +23,7 @@ from pages import (
     some_data,
     spectrum,
 )
+from torch.utils.data import DataLoader
 
 from captum_ssvep import (
     ChebyshevGrid,
@@ -312,6 +313,10 @@ def test_scores_show_what_is_important(tmp_path):
     ("change", "words"),
     [
         ({"images": torch.rand(3, 1, 32, 32)}, "`images` to be the 1 image of the spectrum, but"),
+        (
+            {"results": scores, "images": DataLoader(some_data())},
+            "of a DataLoader pass its `dataset`",
+        ),
         ({"images": torch.rand(32, 32)}, "`images` of shape"),
         ({"facts": ["seed"]}, "`facts` to be a mapping"),
         ({"caught": "careful"}, "`caught` to be a list of warnings"),
@@ -321,7 +326,9 @@ def test_scores_show_what_is_important(tmp_path):
     ],
 )
 def test_what_cannot_be_shown_is_refused(change, words, tmp_path):
-    arguments = {"results": spectrum(), **change}
+    arguments = {"results": spectrum, **change}
+    if callable(arguments["results"]):
+        arguments["results"] = arguments["results"]()
     with pytest.raises((TypeError, ValueError), match=re.escape(words)):
         report_section(**arguments)
 

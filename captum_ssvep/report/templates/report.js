@@ -438,7 +438,7 @@
 
   // ---- What parts do together ------------------------------------------------------------------
 
-  function drawTogether(element, caption, block, example, row, film, screen) {
+  function drawTogether(element, caption, example, row, film, show) {
     if (example.pairs.length > 1) {
       drawMatrix(element, caption, example, row);
       return;
@@ -463,7 +463,7 @@
           const contrasts = film.contrasts[0].map(() => range[1]);
           contrasts[one] = range[first];
           contrasts[two] = range[second];
-          screen.show(canvas, contrasts, screen.example ?? 0);
+          show(canvas, contrasts);
           cell.append(canvas, written(value));
         } else {
           const level = high > low ? (value - low) / (high - low) : 0;
@@ -524,7 +524,7 @@
     important: [["Important", (value) => value === 1]],
   };
 
-  function explore(root, section, block, film, screen) {
+  function explore(section, block, film, screen) {
     const find = (selector) => section.querySelector(selector);
     const state = { row: 0, sort: null, falls: true, shown: ROWS_AT_ONCE, example: 0, rows: [], filter: null };
     const columns = [
@@ -643,7 +643,6 @@
       drawMaps();
     }
 
-    const charts = find(".detail");
     const statistic = () => block.statistics[Number(find(".statistic")?.value ?? 0)];
     const [readSpectrum, readContrast] = ["spectrum", "contrast"].map((name) => find(`.${name}`)?.parentElement.querySelector(".readout"));
     const redraws = [
@@ -653,7 +652,8 @@
     function drawCharts() {
       redraws.forEach((redraw) => redraw());
       const together = find(".together");
-      if (together) drawTogether(together, charts.querySelector(".together-caption"), block, example(), state.row, film, screen);
+      const show = (canvas, contrasts) => screen.show(canvas, contrasts, state.example);
+      if (together) drawTogether(together, find(".together-caption"), example(), state.row, film, show);
     }
     find(".statistic")?.addEventListener("change", drawCharts);
 
@@ -674,7 +674,7 @@
           element.querySelector(".largest").textContent = largest ? `up to ${written(largest)}` : "no response";
         };
         if (showsOne()) {
-          const { picture, largest } = mapOfChannel(block.maps.channels, place, state.example, block.examples.length, state.row, block.names.length, section, block.components[block.maps.components[place]].mark);
+          const { picture, largest } = mapOfChannel(block.maps.channels, place, state.example, block.examples.length, state.row, block.names.length, block.components[block.maps.components[place]].mark);
           show(picture, largest);
         } else show(all.picture, all.is_absent ? 0 : all.largest);
       });
@@ -710,7 +710,7 @@
   }
 
   // A map of one channel, its bytes turned into a picture of one color.
-  function mapOfChannel(channels, place, example, nExamples, row, nRows, section, mark) {
+  function mapOfChannel(channels, place, example, nExamples, row, nRows, mark) {
     const { width, height } = channels;
     channels.unpacked ??= Uint8Array.from(atob(channels.bytes), (letter) => letter.charCodeAt(0));
     const start = ((place * nExamples + example) * nRows + row) * width * height;
@@ -815,7 +815,7 @@
         return;
       }
       if (block.maps?.channels) block.maps.channels.colors = colors;
-      explore(root, section, block, films[block.film] ?? null, screens[block.film] ?? null);
+      explore(section, block, films[block.film] ?? null, screens[block.film] ?? null);
     });
     startTheme(root);
   }
