@@ -178,7 +178,7 @@ def _content(
             "design": [*dict.fromkeys(again)],
             "page": came_up,
         },
-        "terms": _terms(shown, blocks),
+        "terms": _terms(listed, blocks),
         "date": datetime.date.today().isoformat(),
         "colors": _colors(),
         "style": _file("report.css"),
