@@ -39,6 +39,9 @@ def build():
 def ends_in_a_linear_layer():
     return nn.Sequential(nn.Flatten(), nn.Linear(10, 3))
 
+def fails():
+    assert False
+
 def remembers():
     return nn.Sequential(nn.Flatten(2), nn.LSTM(48, 3))
 """
@@ -190,6 +193,7 @@ def test_several_images_and_layers_have_a_folder_each_and_one_table(tmp_path, sm
         (["--mask", "tiles", "2x2"], 4, "time"),
         (["--mask", "sectors", "3", "--design", "grid"], 3, "grid"),
         (["--mask", "ring", "--design", "two-level"], 2, "two-level"),
+        (["--mask", "sectors", "6", "--design", "two-level"], 6, "two-level"),
         (["--mask", "disc", "9", "--frequencies", "5", "9"], 2, "time"),
         (["--mask", "tiles", "1x1"], 1, "time"),
     ],
@@ -283,6 +287,7 @@ MISTAKES = {
     "a model's name": (["--model", "resnet81"], "try resnet18"),
     "no classifier": (["--model", "fcn_resnet50"], "torchvision classifier"),
     "a function's name": (["--model", "FOLDER/net.py:biuld"], "it has build"),
+    "a function that fails": (["--model", "FOLDER/net.py:fails"], "AssertionError; try it"),
     "no function": (["--model", "FOLDER/net.py"], "add a colon"),
     "another input": (
         ["--model", "FOLDER/net.py:ends_in_a_linear_layer"],
@@ -297,6 +302,7 @@ MISTAKES = {
     "no weights": (["--weights", "FOLDER/absent.pt"], "absent.pt cannot be read"),
     "words for weights": (["--weights", __file__], "saved by torch.save"),
     "random weights": (["--weights", "none"], "its function decides"),
+    "a seed beyond torch's": (["--seed", str(2**64)], "--seed to be from 0 to 2^64 - 1"),
     "an empty folder": (["--image", "FOLDER/empty"], "empty holds none"),
     "tags that do not fit": (["--frequencies", "6", "7.3"], "nearest: 7 or 7.5"),
     "too many tags": (["--frequencies", "6", "7.5", "9"], "each of the 2 parts"),
