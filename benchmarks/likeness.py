@@ -2,7 +2,8 @@
 
 Recordings are EEGs with one kind of source: it adds the halves' contrasts, multiplies them, takes
 the smaller (AND) or the larger one (OR). A network has a layer of each kind. The first tables have
-the likeness of every layer to every recording, of amplitudes and with phases. The last one repeats
+the likeness of every layer to every recording, of amplitudes and with phases: of one recording in
+noise, and without noise for two ranges of contrasts, which gives the true values. The last repeats
 recordings and images: how far the likeness is from the true one, and how many of the 95 % intervals
 hold it, over the recordings' signal-to-noise ratio.
 
@@ -11,6 +12,7 @@ hold it, over the recordings' signal-to-noise ratio.
 
 import argparse
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,20 +35,20 @@ def responses(design):
     return np.stack([response(*design.contrasts.T) for response in RESPONSES.values()], axis=1)
 
 
-def layer(strengths):
+def layer(strengths, design=NETWORK):
     """A layer whose neurons mix the kinds of responses, strengths (images, kinds, neurons)."""
-    series = np.einsum("tk,nkm->tnm", responses(NETWORK), strengths)
-    return TaggedSpectrum.from_series(series, NETWORK, max_order=3, n_neighbors=0)
+    series = np.einsum("tk,nkm->tnm", responses(design), strengths)
+    return TaggedSpectrum.from_series(series, design, max_order=3, n_neighbors=0)
 
 
-def recording(strengths, noise, seed):
+def recording(strengths, noise, seed, design=RECORDED):
     """Electrodes that mix the kinds, strengths (kinds, electrodes), in noise mixed in space."""
     generator = np.random.default_rng(seed)
-    signal = np.roll(responses(RECORDED), LATE, axis=0) @ strengths
+    signal = np.roll(responses(design), LATE, axis=0) @ strengths
     mixture = generator.normal(size=(N_ELECTRODES, N_ELECTRODES)) / np.sqrt(N_ELECTRODES)
-    white = generator.normal(size=(RECORDED.n_frames, N_TRIALS, N_ELECTRODES))
+    white = generator.normal(size=(design.n_frames, N_TRIALS, N_ELECTRODES))
     series = signal[:, None] + noise * white @ mixture
-    return TaggedSpectrum.from_series(series, RECORDED, max_order=3, n_neighbors=8)
+    return TaggedSpectrum.from_series(series, design, max_order=3, n_neighbors=8)
 
 
 def print_likeness():
@@ -68,6 +70,26 @@ def print_likeness():
                 values = "".join(f"{value:12.3f}" for value in found.by_layer.values())
                 delay = "" if found.latency is None else f"{found.latency:10.3f}"
                 print(f"{name:12s}{values}{delay}", flush=True)
+
+
+def print_without_noise():
+    """Print the true likeness of amplitudes, and with phases, for two ranges of contrasts."""
+    one = np.eye(len(RESPONSES))
+    for contrast in ((0.0, 1.0), (0.5, 1.0)):
+        shown, recorded = (replace(design, contrast=contrast) for design in (NETWORK, RECORDED))
+        layers = {
+            name: layer(np.tile(one[place][None, :, None], (2, 1, 1)), shown)
+            for place, name in enumerate(RESPONSES)
+        }
+        print(f"\nwithout noise, contrasts from {contrast[0]:g} to 1: amplitudes, with phases")
+        for place, name in enumerate(RESPONSES):
+            brain = recording(one[place][:, None] * np.ones(N_ELECTRODES), 1e-6, place, recorded)
+            for phases in (False, True):
+                found = profile_likeness(
+                    layers, brain, phases=phases, latency=(0.1, 0.1), n_resamples=2
+                )
+                values = "".join(f"{value:12.3f}" for value in found.by_layer.values())
+                print(f"{name:12s}{values}", flush=True)
 
 
 def print_coverage(n_repeats):
@@ -107,4 +129,5 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".*highest signal-to-noise ratio")
     warnings.filterwarnings("ignore", message="The latency that fits best")
     print_likeness()
+    print_without_noise()
     print_coverage(repeats)

@@ -1,8 +1,9 @@
 """What chance makes of SNR and z-score: critical values in white noise, for the windows in use.
 
 Forty million lines of simulated Gaussian noise for each window; MNE's ratio of powers beside its
-exact quantile, that of F(2, 2 K) with K neighbors. Z-scores exceed the quantiles of a normal
-distribution far more often than these promise. Five minutes.
+exact quantile, that of F(2, 2 K) with K neighbors, and `snr_threshold`, that of amplitudes.
+Z-scores exceed the quantiles of a normal distribution far more often than these promise. Six
+minutes.
 
     python benchmarks/thresholds.py
 """
@@ -15,13 +16,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from captum_ssvep.spectrum.statistics import neighbor_ratio, zscore
+from captum_ssvep.spectrum.statistics import neighbor_ratio, snr_threshold, zscore
 
 LEVELS = (0.05, 0.01, 0.001)
 N_SAMPLES, N_RUNS = 2**21, 40
 # Exponent of the amplitude, bins on each side, bins skipped next to the line.
 WINDOWS = {
     "here and in the paper: amplitude, 2 + 2 bins": (1, 2, 0),
+    "here, n_neighbors=10: amplitude, 10 + 10 bins": (1, 10, 0),
     "MNE's tutorial: power, 3 + 3 bins, 1 skipped": (2, 3, 1),
     "Letswave: amplitude, 4 + 4 bins, 1 skipped": (1, 4, 1),
 }
@@ -71,6 +73,9 @@ def main() -> None:
     print(f"{'SNR':<50}" + "".join(f"{100 * level:>8g} %" for level in LEVELS))
     for name, window in WINDOWS.items():
         print_row(name, critical_values(lambda amplitude, window=window: ratio(amplitude, *window)))
+    for n_neighbors in (2, 10, 4):
+        exact = (snr_threshold(n_neighbors, level) for level in LEVELS)
+        print_row(f"snr_threshold({n_neighbors}), exact", exact)
     print_row("F(2, 12)", (stats.f.isf(level, 2, 12) for level in LEVELS))
     print("z-score")
     for name, window in Z_WINDOWS.items():

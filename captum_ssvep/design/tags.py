@@ -53,7 +53,8 @@ class TaggingDesign(Design):
         sampling_rate (float, optional): Frames per second. Default: 120.0
         n_frames (int, optional): Frames in the record. Default: 240
         phases (float or sequence of float, optional): Phase of each tag in radians. With
-            ``math.pi / 2`` fewer frames are distinct, and magnitudes stay the same. Default: 0.0
+            ``math.pi / 2`` fewer frames are distinct, and more aliases add to each component: see
+            ``benchmarks/accuracy.py``. Default: 0.0
         contrast (tuple of float, optional): Lowest and highest contrast; 0 shows the baseline,
             1 the input. Default: (0.5, 1.0)
         waveform (str, optional): ``"sine"`` or ``"triangle"``, which shows all contrasts equally
@@ -403,6 +404,18 @@ class TaggingDesign(Design):
         """
         positive = self._signed_frequency(component) >= 0
         return label(component if positive else [-n for n in component])
+
+    def title(self, component: Sequence[int]) -> str:
+        """Name of a component with its frequency, and that of its line where it is folded.
+
+        Examples::
+
+            >>> TaggingDesign().title((1, -1)), TaggingDesign().title((6, 4))
+            ('f2 - f1 = 1.5 Hz', '6f1 + 4f2 = 66 Hz, seen at 54 Hz')
+        """
+        title, line = super().title(component), self.line_frequency(self.bin(component))
+        is_folded = self.frequency(component) > (1 + 1e-9) * self.sampling_rate / 2
+        return f"{title}, seen at {line:g} Hz" if is_folded else title
 
     def __str__(self) -> str:
         return "tags " + ", ".join(f"{frequency:g}" for frequency in self.frequencies) + " Hz"

@@ -24,7 +24,8 @@ TESTS: tuple[Test, ...] = get_args(Test)
 
 #: Critical values of the paper's SNR (an amplitude over the mean of two neighbors on each side) for
 #: a single component of a single image: pure noise exceeds them at these rates. They are exact to
-#: the digits given; the method reproduces Meigen & Bach (2000) for two neighbors.
+#: the digits given; the method reproduces Meigen & Bach (2000) for two neighbors. With another
+#: number of neighbors, `captum_ssvep.spectrum.statistics.snr_threshold` gives them.
 SNR_THRESHOLDS = {0.05: 2.33, 0.01: 3.26, 0.001: 4.78}
 
 # Coefficients lie on a line in the complex plane if the smaller of their variances along two axes

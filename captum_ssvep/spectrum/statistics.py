@@ -5,16 +5,18 @@ face-categorization literature) differ in the window and in whether they take am
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, Literal, TypeVar, cast, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._checks import choice, integer, tensor
+from .._checks import choice, integer, number, tensor
 
 Statistic = Literal[
     "snr", "snr_db", "amplitude", "coefficient", "baseline_corrected", "zscore", "variance_share"
@@ -78,10 +80,11 @@ def _validate(name: str, value: Any, main: str, main_value: Tensor) -> None:
 def snr(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     r"""Signal-to-noise ratio of a line, finite in a network without noise.
 
-    .. math:: \mathrm{SNR} = A / \max(\overline{A}_\text{neighbors}, \text{floor})
+    .. math:: \mathrm{SNR} = A / \max(\bar{A}_{\text{neighbors}}, \text{floor})
 
     This is the paper's ratio (arXiv 2411.10084, Fig. 3), with the rounding floor of the activations
-    in place of neighbors that are zero by construction. Zero over zero is 0.
+    in place of neighbors that a network without noise leaves out. Above 1 there is energy at the
+    line, of the component or of an alias of higher order. Zero over zero is 0.
 
     Args:
         amplitude (Tensor): Amplitude of the line, shape ``(...)``.
@@ -127,7 +130,7 @@ def baseline_corrected(amplitude: Tensor, neighbors: Tensor) -> Tensor:
 def zscore(amplitude: Tensor, neighbors: Tensor, floor: Tensor) -> Tensor:
     r"""Baseline-corrected amplitude in standard deviations of the neighbors.
 
-    .. math:: z = (A - \overline{A}_\text{neighbors}) / \max(s_\text{neighbors}, \text{floor})
+    .. math:: z = (A - \bar{A}_{\text{neighbors}}) / \max(s_{\text{neighbors}}, \text{floor})
 
     with the sample standard deviation (n - 1), as in Letswave. Normal quantiles are too lenient
     for it: with 4 to 18 neighbors, a nominal 5 % is really 8 to 13 %.
@@ -233,6 +236,56 @@ def neighbor_ratio(spectrum: Tensor, n_neighbors: int = 2, n_skip: int = 0) -> T
     windows = spectrum.unfold(-1, 2 * reach + 1, 1)
     noise = (windows * window).sum(-1) / (2 * n_neighbors)
     return F.pad(spectrum[..., reach : n_bins - reach] / noise, (reach, reach), value=torch.nan)
+
+
+def snr_threshold(n_neighbors: int = 2, alpha: float = 0.05) -> float:
+    r"""The SNR of a single line that noise alone exceeds at this rate.
+
+    Amplitudes of noise have a Rayleigh distribution. With :math:`\phi` the characteristic function
+    of its standard form, and K neighbors in all,
+
+    .. math:: P(\mathrm{SNR} > c) = \mathrm{E} \exp(-c^2 \bar A^2 / 2)
+        = \mathrm{E}_z \, \phi(c z / K)^K, \qquad
+        \phi(t) = 1 + i t \sqrt{\pi / 2} \; w(t / \sqrt 2)
+
+    for a normal z, with the Faddeeva function w. It holds for one line of one record, not for the
+    mean or the largest of several, and not for a network without noise.
+
+    Args:
+        n_neighbors (int, optional): Noise bins on each side of the line. Default: 2
+        alpha (float, optional): The rate, between 0 and 1. Default: 0.05
+
+    Raises:
+        ValueError: If a number is out of range.
+        TypeError: If it is none.
+
+    Examples::
+
+        >>> round(snr_threshold(), 2), round(snr_threshold(10), 2)
+        (2.33, 2.02)
+    """
+    level = number(alpha, "alpha")
+    if not 0 < level < 1:
+        raise ValueError(f"Expected `alpha` to be between 0 and 1, but got {level}")
+    return _snr_threshold(2 * integer(n_neighbors, "n_neighbors"), level)
+
+
+@lru_cache
+def _snr_threshold(n_bins: int, alpha: float) -> float:
+    from scipy import optimize, special
+
+    # Dense near zero, where the function is narrow if the SNR is large.
+    steps = np.linspace(-12, 12, 4801)
+    z = 1e-4 * np.sinh(steps)
+    weights = np.exp(-(z**2) / 2) * np.cosh(steps)
+    weights /= weights.sum()
+
+    def excess(log_snr: float) -> float:
+        t = np.exp(log_snr) * z / n_bins
+        of_neighbor = 1 + 1j * t * np.sqrt(np.pi / 2) * special.wofz(t / np.sqrt(2))
+        return float(weights @ (of_neighbor**n_bins).real) - alpha
+
+    return math.exp(optimize.brentq(excess, -10, 10))
 
 
 def _mean(neighbors: Tensor, amplitude: Tensor) -> Tensor:

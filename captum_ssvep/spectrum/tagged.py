@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 # What one number of a spectrum belongs to: an element of the layer's output, a whole channel, or
 # whatever the user's own pooling returns.
 NeuronKind = Literal["neuron", "channel", "pooled value"]
-# With noise at four neighbors, 5 % of lines without a response exceed it.
-LEAST_SNR = 2.33
 # And so much of the power at the tags may be out of phase with the contrasts.
 MOST_LAG = 0.1
 # Of a table of corners, so many rounding floors are no response: it sums several components.
@@ -655,7 +653,8 @@ class TaggedSpectrum:
             parts (sequence of int): Two parts.
 
         Returns:
-            Tensor: Shape ``(N, *neuron)``; NaN where neither has an SNR above 2.33.
+            Tensor: Shape ``(N, *neuron)``; NaN where neither has an SNR that noise alone exceeds in
+            less than 5 % of lines (`statistics.snr_threshold`, 2.33 with two neighbors per side).
 
         Raises:
             ValueError: If the spectrum does not hold both components.
@@ -669,7 +668,8 @@ class TaggedSpectrum:
         at_sum[first] = at_sum[second] = at_difference[first] = 1
         at_difference[second] = -1
         ratio = self.amplitude(at_sum) / self.amplitude(at_difference)
-        responds = torch.maximum(self.snr(at_sum), self.snr(at_difference)) > LEAST_SNR
+        threshold = statistics.snr_threshold(self.n_neighbors or 2)
+        responds = torch.maximum(self.snr(at_sum), self.snr(at_difference)) > threshold
         return ratio.where(responds, torch.nan)
 
     def apparent_latency(self) -> Tensor:
@@ -835,8 +835,9 @@ class TaggedSpectrum:
 
         Each has ``image``, ``layer``, ``neuron`` (its name in a recording; an integer in a network,
         or a tuple if neurons have several indices), ``unit`` (None for a network), ``component``,
-        ``order``, ``frequency`` in Hz (None without time), ``amplitude``, ``coefficient``, ``snr``
-        and ``share`` of the variance (None for a sum of spectra).
+        ``order``, ``frequency`` in Hz (None without time; what lies above half the sampling rate is
+        seen folded, as ``design.title`` says), ``amplitude``, ``coefficient``, ``snr`` and
+        ``share`` of the variance (None for a sum of spectra).
 
         Examples::
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._checks import instance, integer, number, shown
 from ..design import Component, Design
-from ..scores.significance import SNR_THRESHOLDS
+from ..spectrum.statistics import snr_threshold
 from ..spectrum.tagged import TaggedSpectrum
 from .spectra import kind_of, label_lines
 from .style import (
@@ -40,8 +40,9 @@ def plot_whole_spectrum(
 
     Lines of components are colored, those of the strongest are named, if in any image they are
     above the rounding floor and their neighbors. The SNR compares every bin
-    with two free neighbors on each side; a dashed line marks what noise alone exceeds in 5 % of
-    bins of a single image.
+    with as many free neighbors as that of the spectrum, or two on each side if it has none; a
+    dashed line marks what noise alone exceeds in 5 % of bins of a single image
+    (`statistics.snr_threshold`).
 
     Args:
         spectrum (TaggedSpectrum): Computed with ``whole=True``; images are those of a network, or
@@ -91,13 +92,14 @@ def plot_whole_spectrum(
     row = int(np.ravel_multi_index(place, spectrum.mean.shape[1:])) if place else 0
     amplitude, snr, noise = (
         values.reshape(len(frequencies), len(spectrum), -1)[:, :, row].cpu().numpy()
-        for values in (whole.amplitude, whole.snr(2), whole.noise(2))
+        for values in (whole.amplitude, whole.snr(), whole.noise())
     )
     for ax, of_images in ((above, amplitude), (below, snr)):
         _draw(ax, frequencies, of_images, shown_bins, lines, whole.design)
     curve: dict[str, Any] = {"color": GUIDE_GRAY, "linewidth": 1}
     above.plot(frequencies[shown_bins], noise.mean(axis=1)[shown_bins], label="noise", **curve)
-    chance = below.axhline(SNR_THRESHOLDS[0.05], linestyle="--", label="5 % by chance", **curve)
+    threshold = snr_threshold(whole.n_neighbors)
+    chance = below.axhline(threshold, linestyle="--", label="5 % by chance", **curve)
     above.margins(x=0.02, y=0.16)
     above.set_ylim(bottom=0)
     below.set_ylim(bottom=0)

@@ -382,3 +382,10 @@ def test_components_may_be_of_any_sequence():
     assert design.signed_bin((-1, 1)) == 3
     assert design.components(np.array([[1, 1], [2, 0]])) == ((1, 1), (2, 0))
     np.testing.assert_allclose(design.phase_of([0.5, 1.0]), [np.pi, 0])
+
+
+def test_a_title_says_where_a_folded_component_is_seen():
+    design = TaggingDesign((8.1, 11.7, 14.4), sampling_rate=60, n_frames=600)
+    assert design.title((0, 2, 2)) == "2f2 + 2f3 = 52.2 Hz, seen at 7.8 Hz"
+    assert design.title((0, 1, 1)) == "f2 + f3 = 26.1 Hz"
+    assert design.title((0, 5, 5)) == "5f2 + 5f3 = 130.5 Hz, seen at 10.5 Hz"

@@ -8,7 +8,7 @@ from scipy.signal import periodogram
 from captum_ssvep import TaggedSpectrum, TaggingDesign
 from captum_ssvep.scores.significance import SNR_THRESHOLDS
 from captum_ssvep.spectrum import statistics
-from captum_ssvep.spectrum.statistics import neighbor_ratio
+from captum_ssvep.spectrum.statistics import neighbor_ratio, snr_threshold
 
 RATE, N_FRAMES = 120.0, 1200
 
@@ -131,6 +131,31 @@ def test_nothing_is_infinite_where_everything_is_zero():
 def test_reductions(reduction, expected):
     values = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     assert statistics.reduce(values, reduction).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("n_neighbors", [1, 2, 4, 10])
+def test_white_noise_exceeds_the_snr_threshold_at_its_rate(n_neighbors, alpha):
+    noise = np.random.default_rng(0).normal(size=2**20)
+    ratios = neighbor_ratio(torch.from_numpy(np.abs(np.fft.rfft(noise))), n_neighbors)
+    inside = ratios[ratios.isfinite()]
+    exceeds = (inside > snr_threshold(n_neighbors, alpha)).double().mean().item()
+    # Lines share neighbors, which leaves the standard error near that of independent ones.
+    assert exceeds == pytest.approx(alpha, abs=5 * (alpha / len(inside)) ** 0.5)
+
+
+def test_snr_thresholds_of_the_paper_and_of_many_neighbors():
+    for alpha, threshold in SNR_THRESHOLDS.items():
+        assert round(snr_threshold(2, alpha), 2) == threshold
+        # The mean of many amplitudes is that of the Rayleigh distribution, sqrt(pi / 2).
+        rayleigh = np.sqrt(-2 * np.log(alpha)) / np.sqrt(np.pi / 2)
+        assert snr_threshold(5000, alpha) == pytest.approx(rayleigh, rel=1e-3)
+
+
+@pytest.mark.parametrize("arguments", [(0,), (-1,), (2, 0.0), (2, 1.0)])
+def test_snr_threshold_refuses_what_has_none(arguments):
+    with pytest.raises(ValueError, match=r"`(n_neighbors|alpha)` to be"):
+        snr_threshold(*arguments)
 
 
 GOOD = {

@@ -17,17 +17,20 @@ def no_open_figures():
     plt.close("all")
 
 
-def noisy_product(**names):
+def noisy_product(n_neighbors=2, **names):
     product = 1e-6 * torch.as_tensor(DESIGN.contrasts.prod(axis=1))[:, None, None]
     noise = 1e-7 * torch.randn(1000, 12, 2, generator=torch.Generator().manual_seed(0))
-    spectrum = TaggedSpectrum.from_series(product + noise, DESIGN, whole=True)
+    spectrum = TaggedSpectrum.from_series(
+        product + noise, DESIGN, n_neighbors=n_neighbors, whole=True
+    )
     for name, value in names.items():
         object.__setattr__(spectrum, name, value)
     return spectrum
 
 
-def test_curves_are_mean_amplitude_and_snr_over_images_at_every_frequency():
-    spectrum = noisy_product()
+@pytest.mark.parametrize(("n_neighbors", "threshold"), [(2, 2.33), (10, 2.02)])
+def test_curves_are_mean_amplitude_and_snr_over_images_at_every_frequency(n_neighbors, threshold):
+    spectrum = noisy_product(n_neighbors)
     figure, (above, below) = plot_whole_spectrum(spectrum, 1, highest=30)
     assert above.get_figure() is figure
     for ax, expected in ((above, spectrum.whole.amplitude), (below, spectrum.whole.snr())):
@@ -37,7 +40,7 @@ def test_curves_are_mean_amplitude_and_snr_over_images_at_every_frequency():
     noise = next(line for line in above.get_lines() if line.get_label() == "noise")
     np.testing.assert_allclose(noise.get_ydata(), spectrum.whole.noise()[1:121, :, 1].mean(dim=1))
     chance = next(line for line in below.get_lines() if line.get_label() == "5 % by chance")
-    assert chance.get_ydata()[0] == pytest.approx(2.33, abs=0.01)
+    assert chance.get_ydata()[0] == pytest.approx(threshold, abs=0.01)
 
 
 def test_the_strongest_components_are_named_at_their_tips():
