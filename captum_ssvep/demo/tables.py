@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..design import Component
 from ..spectrum.tagged import TaggedSpectrum
-from ..visualization.style import simplest_components
 
 N_STRONGEST = 8
 # Of more components, those with the largest amplitudes are shown.
@@ -16,13 +15,19 @@ COLUMNS_BESIDE = 3
 BELOW_ROUNDING = "-"
 
 
+def parts_and_pairs(components: Sequence[Component]) -> list[Component]:
+    """Each part by itself and the sums of two of them; the first three if there are none."""
+    chosen = [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
+    return chosen or [*components[:3]]
+
+
 def shown_components(channels: TaggedSpectrum) -> list[Component]:
     """Each part by itself, and two together; if those are too many, the strongest of them.
 
     Args:
         channels (TaggedSpectrum): Of one image, pooled to channels.
     """
-    simplest = simplest_components(channels.components)
+    simplest = parts_and_pairs(channels.components)
     ranked = sorted(simplest, key=lambda c: (c.order, -float(channels.amplitude(c).max())))
     chosen = set(ranked[:MOST_SHOWN])
     return [component for component in simplest if component in chosen]
@@ -60,11 +65,16 @@ def strongest_channels(channels: TaggedSpectrum, names: Sequence[str]) -> str:
     lines = [
         f"The {n_rows} channels of {channels.mean.shape[1]} that answer most (amplitude of the "
         "channel's mean activation,",
-        f"share of its variance; {BELOW_ROUNDING} is below rounding; {frames}):",
+        "share of its variance on this one line, where `interaction` takes all intermodulations;",
+        f"{BELOW_ROUNDING} is below rounding; {frames}):",
     ]
     for first in range(0, len(columns), COLUMNS_BESIDE):
         beside = columns[first : first + COLUMNS_BESIDE]
         lines += ["   |  ".join(row).rstrip() for row in zip(*beside, strict=True)]
+    if channels.design.n_parts > 1 and not any(c.is_intermodulation for c in channels.components):
+        lines.append(
+            "f1 + f2 is missing: with these tags it cannot be told apart from other components."
+        )
     return "\n".join(lines)
 
 

@@ -13,11 +13,11 @@ from tqdm.auto import tqdm
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..design import Design
 from ..spectrum.tagged import TaggedSpectrum
-from ..visualization.style import simplest_components
 from .examples import Example
 from .networks import told
 from .pages import MOST_EXAMPLES
-from .tables import strongest_channels, write_table
+from .printing import say
+from .tables import parts_and_pairs, strongest_channels, write_table
 from .written import write_layer, write_stimulus
 
 # Images, each with the spectra of its layers.
@@ -87,7 +87,7 @@ class Tagging:
             table = strongest_channels(channels, self.names)
             without_maps = write_layer(of_layer, example, channels, neurons)
             found = (f"{example.title}, {layer}:", table, without_maps)
-            tqdm.write("\n".join(filter(None, found)) + "\n")
+            say("\n".join(filter(None, found)) + "\n")
         return responses
 
     def _respond(
@@ -111,6 +111,6 @@ class Tagging:
         # A page shows every component of every neuron; maps need less memory.
         components = channels[0].components
         if not self.for_page:
-            components = simplest_components(components)
+            components = parts_and_pairs(components)
         neurons = method.spectrum(example.image, components=components, **shown)
         return list(zip(channels, neurons, strict=True))
