@@ -15,19 +15,14 @@ COLUMNS_BESIDE = 3
 BELOW_ROUNDING = "-"
 
 
-def parts_and_pairs(components: Sequence[Component]) -> list[Component]:
-    """Each part by itself and the sums of two of them; the first three if there are none."""
-    chosen = [c for c in components if c.order <= 2 and set(c) <= {0, 1}]
-    return chosen or [*components[:3]]
-
-
 def shown_components(channels: TaggedSpectrum) -> list[Component]:
     """Each part by itself, and two together; if those are too many, the strongest of them.
 
     Args:
         channels (TaggedSpectrum): Of one image, pooled to channels.
     """
-    simplest = parts_and_pairs(channels.components)
+    components = channels.components
+    simplest = [c for c in components if c.order <= 2 and set(c) <= {0, 1}] or components[:3]
     ranked = sorted(simplest, key=lambda c: (c.order, -float(channels.amplitude(c).max())))
     chosen = set(ranked[:MOST_SHOWN])
     return [component for component in simplest if component in chosen]

@@ -438,7 +438,7 @@
 
   // ---- What parts do together ------------------------------------------------------------------
 
-  function drawTogether(element, caption, example, row, film, show) {
+  function drawTogether(element, caption, block, example, row, film, show) {
     if (example.pairs.length > 1) {
       drawMatrix(element, caption, example, row);
       return;
@@ -653,7 +653,7 @@
       redraws.forEach((redraw) => redraw());
       const together = find(".together");
       const show = (canvas, contrasts) => screen.show(canvas, contrasts, state.example);
-      if (together) drawTogether(together, find(".together-caption"), example(), state.row, film, show);
+      if (together) drawTogether(together, find(".together-caption"), block, example(), state.row, film, show);
     }
     find(".statistic")?.addEventListener("change", drawCharts);
 
