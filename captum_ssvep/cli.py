@@ -35,13 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     from .demo import commands
+    from .demo.printing import say
 
     with warnings.catch_warnings():
         warnings.showwarning = _once_in_a_line()
         try:
             (commands.run_demo if command == "demo" else commands.run_model)(**options)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
-            print(f"captum-ssvep: {' '.join(str(error).split())}", file=sys.stderr)
+            say(f"captum-ssvep: {' '.join(str(error).split())}", sys.stderr)
             return 2
     return 0
 
@@ -141,12 +142,14 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 def _once_in_a_line() -> Callable[..., None]:
     """What shows warnings: without the line of the program, which is not the user's."""
+    from .demo.printing import in_options, say
+
     shown: set[str] = set()
 
     def show(message: Warning | str, *place: Any, **more: Any) -> None:
-        text = " ".join(str(message).split())
+        text = in_options(str(message))
         if text not in shown:
-            print(f"captum-ssvep: {text}", file=sys.stderr)
+            say(f"captum-ssvep: {text}", sys.stderr)
         shown.add(text)
 
     return show

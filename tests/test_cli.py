@@ -17,6 +17,7 @@ from PIL import Image
 from captum_ssvep import FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign, black
 from captum_ssvep.cli import main
 from captum_ssvep.demo import digits
+from captum_ssvep.demo.folders import NAMES
 from captum_ssvep.demo.networks import load_network
 
 LAYER = {"spectrum.npz", "spectrum.png", "contrast.png"}
@@ -187,6 +188,7 @@ def test_several_images_and_layers_have_a_folder_each_and_one_table(tmp_path, sm
     )
 
 
+@pytest.mark.filterwarnings("always:One part flickers")
 @pytest.mark.parametrize(
     ("arguments", "n_parts", "kind"),
     [
@@ -213,14 +215,64 @@ def test_parts_and_designs_are_those_that_were_asked_for(tmp_path, small, argume
 def test_a_report_shows_the_images_and_what_came_up(tmp_path, capsys, small):
     page = tmp_path / "pages" / "page.html"
     arguments = ["--image", small[4], "--layer", "2", "--report", str(page)]
-    assert main([*small, *arguments, "--frequencies", "6", "12", "--seed", "7"]) == 0
-    tags, components = capsys.readouterr().err.splitlines()
+    assert main([*small, *arguments, "--frequencies", "6", "12"]) == 0
+    printed = capsys.readouterr()
+    tags, components = printed.err.splitlines()
     assert tags.startswith("captum-ssvep: Responses to parts cannot be told apart")
     assert components.startswith("captum-ssvep: Components share a line")
+    for advice in (tags, components):
+        assert "--frequencies" in advice
+        assert "`" not in advice  # nothing about Python
+    assert "f1 + f2 is missing" in printed.out
     text = page.read_text(encoding="utf-8")
-    for words in ("net.py:build", "cat, cat-2", "second harmonic of 6 Hz", "f1 + f2"):
+    for words in ("cat, cat-2: 2 of ", f"of {small[2]}", "second harmonic of 6 Hz", "f1 + f2"):
         assert words in text
+    assert ">seed<" not in text
     assert names(tmp_path / "out") == {"cat", "cat-2", "table.csv"}
+
+
+@pytest.mark.filterwarnings("always")
+def test_what_may_surprise_is_said_in_a_line(tmp_path, capsys, small):
+    np.save(tmp_path / "mask.npy", np.zeros((32, 32), dtype=int))
+    assert main([*small, "--layer", "2", "--mask", str(tmp_path / "mask.npy")]) == 0
+    assert capsys.readouterr().err.startswith("captum-ssvep: One part flickers")
+    assert main([*small, "--layer", "2", "--frequencies", "59", "59.5"]) == 0
+    assert "f1 + f2 = 118.5 Hz lies above half" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_results_are_written_though_nobody_reads_what_is_printed(tmp_path, small, closed):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "captum_ssvep", *small, "--layer", "2"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, closed: writing}
+    finished = subprocess.run([*command, "--frequencies", "6", "12"], text=True, **streams)
+    os.close(writing)
+    assert finished.returncode == 0
+    assert names(tmp_path / "out") == WRITTEN | {"maps.png"}
+    assert "Errno" not in (finished.stdout or "") + (finished.stderr or "")
+    assert "Traceback" not in (finished.stderr or "")
+
+
+def test_a_run_replaces_the_files_of_an_earlier_one(tmp_path, small):
+    assert main([*small, "--layer", "2"]) == 0
+    (tmp_path / "out" / "notes.txt").write_text("of the user")
+    assert WRITTEN | {"maps.png"} <= set(NAMES)
+    assert main([*small, "--layer", "2", "--design", "two-level"]) == 0
+    left = WRITTEN - {"contrast.png", "stimulus.gif"}
+    assert names(tmp_path / "out") == left | {"maps.png", "notes.txt"}
+
+
+def test_pictures_with_the_same_name_are_told_apart_by_their_folders(tmp_path, capsys, small):
+    pictures = [tmp_path / folder / "1.jpg" for folder in ("macaw", "toucan")]
+    for path in pictures:
+        path.parent.mkdir()
+        path.write_bytes(Path(small[4]).read_bytes())
+    of_both = ["--image", *map(str, pictures)]
+    without = [*small[:3], *small[5:]]
+    assert main([*without, *of_both, "--layer", "2"]) == 0
+    assert names(tmp_path / "out") == {"macaw_1", "toucan_1", "table.csv"}
+    assert "macaw_1.jpg through" in capsys.readouterr().out
 
 
 def test_a_seed_fixes_random_weights(tmp_path, picture):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from .._checks import warn_user
 from ..design import TaggingDesign
 from . import digits
 from .designs import design_of
@@ -14,6 +15,7 @@ from .networks import load_network
 from .pages import refuse_unwritable, remembered_warnings, write_page
 from .parts import parts_of
 from .pictures import load_picture, picture_files, short_names
+from .printing import say
 from .tagging import Tagging
 
 
@@ -27,7 +29,7 @@ def run_demo(out: Path) -> None:
     images, labels = digits.load_test_set()
     accuracy = digits.accuracy(network, images, labels)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
-    print(
+    say(
         f"Embedded residual network, {n_parameters:,} parameters: {accuracy:.1%} correct on "
         f"{len(labels)} handwritten digits it was not trained on.\n"
     )
@@ -37,11 +39,12 @@ def run_demo(out: Path) -> None:
     ]
     names = parts_of(["halves"]).names
     tagging = Tagging(network, ["layer3"], TaggingDesign(), names, for_page=True)
-    with complete_folder(out) as folder:
+    with remembered_warnings() as caught, complete_folder(out) as folder:
         found = tagging.write_all(examples, len(examples), folder)
-        write_page(folder / "report.html", found, {"network": "residual network for digits"})
+        facts = {"network": "a residual network for digits"}
+        write_page(folder / "report.html", found, facts, caught)
         written = files_in(folder)
-    print(f"Written to {out}: {written}")
+    say(f"Written to {out}: {written}")
 
 
 def run_model(
@@ -81,11 +84,13 @@ def run_model(
         load_picture(file)  # rather now than after hours
     with remembered_warnings() as caught:
         shown = design_of(design, frequencies, len(parts.names))
+        if len(parts.names) == 1:
+            warn_user("One part flickers: it has harmonics, but no combinations with other parts")
         with complete_folder(out) as folder:
             network = load_network(model, weights, seed)
             network.model.to(device)
             if network.note:
-                print(network.note)
+                say(network.note)
             examples = (
                 load_example(file, name, network, parts, device)
                 for file, name in zip(files, short_names(files), strict=True)
@@ -95,11 +100,23 @@ def run_model(
             )
             found = tagging.write_all(examples, len(files), folder)
             written = files_in(folder)
-        print(f"Written to {out}: {written}")
+        say(f"Written to {out}: {written}")
         if report is not None:
-            facts = {"network": model, "weights": weights, "seed": seed, "mask": " ".join(mask)}
+            facts = {"network": model, **_origin(model, weights, seed), "mask": " ".join(mask)}
             write_page(report, found, facts, caught)
-            print(f"Written to {report}")
+            say(f"Written to {report}")
+
+
+def _origin(model: str, weights: str, seed: int) -> dict[str, object]:
+    """Where the weights come from, for the page; the seed only if it matters."""
+    if weights == "none":
+        return {"weights": "random", "seed": seed}
+    if weights != "default":
+        return {"weights": weights}
+    if ".py:" not in model:
+        return {"weights": "pretrained, of torchvision"}
+    # Whether the function draws random numbers is not known.
+    return {"weights": f"of {model}", **({"seed": seed} if seed else {})}
 
 
 def _refuse_absent(device: str) -> None:

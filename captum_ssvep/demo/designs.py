@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from .._checks import count
+from .._checks import count, warn_user
 from ..design import Design, TaggingDesign, choose_design
 from ..design.choose import DesignKind
+from ..design.tags import tag_complaints
 
 KINDS: tuple[DesignKind, ...] = get_args(DesignKind)
+# Records are made longer for tags that do not fit, up to so many times.
+MOST_RECORDS = 20
 
 
 def design_of(kind: str | None, frequencies: Sequence[float] | None, n_parts: int) -> Design:
@@ -37,7 +40,7 @@ def design_of(kind: str | None, frequencies: Sequence[float] | None, n_parts: in
         return _of_file(Path(kind), n_parts)
     if frequencies is not None:
         _refuse_other_number(len(frequencies), n_parts, "--frequencies")
-        return TaggingDesign(frequencies)
+        return _of_frequencies(frequencies)
     if kind is None and n_parts == 2:
         return TaggingDesign()
     try:
@@ -48,6 +51,44 @@ def design_of(kind: str | None, frequencies: Sequence[float] | None, n_parts: in
             f"too many frames with --design {kind or 'time'}; take fewer parts or another --design "
             "(two-level needs the fewest)"
         ) from None
+
+
+def _of_frequencies(frequencies: Sequence[float]) -> Design:
+    """The design with tags in the default record."""
+    rate, n_frames = TaggingDesign.sampling_rate, TaggingDesign.n_frames
+    if max(frequencies) >= rate / 2:
+        raise ValueError(
+            f"Expected --frequencies below {rate / 2:g} Hz, half of the {rate:g} frames in a "
+            f"second, but got {max(frequencies):g} Hz; below {rate / 4:g} Hz their sums fit, too"
+        )
+    try:
+        design = TaggingDesign(frequencies)
+    except ValueError as error:
+        lengths = range(n_frames, MOST_RECORDS * n_frames + 1, n_frames)
+        fitting = [n for n in lengths if not tag_complaints(frequencies, rate, n)]
+        if not fitting:
+            raise
+        record = json.dumps({"frequencies": [*frequencies], "n_frames": fitting[0]})
+        raise ValueError(f"{error}; or give --design a JSON file that holds {record}") from None
+    _tell_of_folding(design)
+    return design
+
+
+def _tell_of_folding(design: Design) -> None:
+    """Warn if a sum of two tags lies above half of the sampling rate."""
+    if not isinstance(design, TaggingDesign):
+        return
+    for component in design.components("all", max_order=2):
+        frequency = design.frequency(component)
+        is_sum = set(component) <= {0, 1}
+        if is_sum and frequency is not None and 2 * frequency > design.sampling_rate:
+            read_at = design.bin(component) * design.sampling_rate / design.n_frames
+            warn_user(
+                f"{design.title(component)} lies above half of the {design.sampling_rate:g} frames "
+                f"in a second and is read at {read_at:g} Hz, to which it folds; tags below "
+                f"{design.sampling_rate / 4:g} Hz avoid that"
+            )
+            return
 
 
 def _of_file(path: Path, n_parts: int) -> Design:
@@ -63,6 +104,7 @@ def _of_file(path: Path, n_parts: int) -> Design:
         ) from None
     _refuse_other_number(design.n_parts, n_parts, "--design")
     # Made again, it warns of what might be wrong.
+    _tell_of_folding(design)
     return replace(design)  # type: ignore[type-var]  # every design is a dataclass
 
 

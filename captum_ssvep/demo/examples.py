@@ -66,7 +66,7 @@ def load_example(path: Path, name: str, network: Network, parts: Parts, device: 
     image = prepare(picture)
     mean, std = _normalization(black, white, network.name)
     mask = parts.mask((image.shape[1], image.shape[2]), (height, width), prepare)
-    title = f"{path.name} through {network.name}"
+    title = f"{name}{path.suffix} through {network.name}"
     return Example(name, title, image[None].to(device), black[None].to(device), mean, std, mask)
 
 

@@ -8,10 +8,20 @@ from tempfile import TemporaryDirectory
 
 from .._checks import count
 
+# What a run may write into a folder. Of an earlier run they would be beside those of another
+# picture.
+NAMES = (
+    "contrast.png", "maps.png", "spectrum.npz", "spectrum.png", "stimulus.gif", "stimulus.png",
+    "table.csv",
+)  # fmt: skip
+
 
 @contextmanager
 def complete_folder(out: Path) -> Iterator[Path]:
     """A folder for files that come to ``out`` in the end, if nothing is raised before.
+
+    In each folder that gets files, those that an earlier run left go, by their `NAMES`. All others
+    stay.
 
     Raises:
         ValueError: If ``out`` is no folder, or nothing can be written there.
@@ -28,11 +38,22 @@ def complete_folder(out: Path) -> Iterator[Path]:
         yield Path(folder)
         # Not the temporary folder itself, which others may not read.
         out.mkdir(parents=True, exist_ok=True)
+        _remove_earlier(Path(folder), out)
         for path in Path(folder).iterdir():
             if path.is_dir():
                 shutil.copytree(path, out / path.name, dirs_exist_ok=True)
             else:
                 shutil.copy(path, out)
+
+
+def _remove_earlier(new: Path, out: Path) -> None:
+    """Remove what an earlier run wrote into the folders that get new files."""
+    folders = [new, *(path for path in new.rglob("*") if path.is_dir())]
+    for folder in folders:
+        for name in NAMES:
+            earlier = out / folder.relative_to(new) / name
+            if earlier.is_file():
+                earlier.unlink()
 
 
 def nearest_folder(path: Path, option: str) -> Path:

@@ -119,7 +119,7 @@ def _of_file(name: str, weights: str) -> Network:
             f"but got {_described(given)}; end it with `return model, preprocess`"
         )
     if preprocess is None:
-        note = f"{function}() gives no preprocessing: pixels are shown from 0 to 1, as they are."
+        note = f"{function}() gives no preprocessing: pixels go in from 0 to 1, not normalized."
         return Network(name, model.eval(), _pixels, note)
     return Network(name, model.eval(), _of_pictures(preprocess, name))
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from .._checks import count
 from ..spectrum.tagged import TaggedSpectrum
 from .examples import Example
 from .folders import nearest_folder
+from .printing import in_options
 
 # So many images are on a page, which would be large and slow with more.
 MOST_EXAMPLES = 4
@@ -35,21 +37,24 @@ def write_page(
     path: Path,
     found: Sequence[tuple[Example, Sequence[TaggedSpectrum]]],
     facts: Mapping[str, object],
-    caught: Sequence[str] = (),
+    caught: Sequence[str],
 ) -> None:
     """Write a page about the neurons of layers.
 
     Args:
         path (Path): Where to write it; its folder is made.
         found (sequence of tuple): Images of one size, each with the spectra of its layers.
-        facts (mapping): What else readers should know.
-        caught (sequence of str, optional): Warnings that came up. Default: none
+        facts (mapping): What else readers should know; its ``"network"`` is in the title.
+        caught (sequence of str): Warnings that came up.
     """
     from ..report import write_report
 
     path.parent.mkdir(parents=True, exist_ok=True)
     examples = [example for example, _ in found]
     first = examples[0]
+    names = ", ".join(example.name for example in examples)
+    layers = [spectrum.layer for spectrum in found[0][1]]
+    where = layers[0] if len(layers) == 1 else count(len(layers), "layer")
     write_report(
         path,
         [_joined(layer) for layer in zip(*(spectra for _, spectra in found), strict=True)],
@@ -58,7 +63,8 @@ def write_page(
         baselines=first.baselines,
         mean=first.mean,
         std=first.std,
-        facts={"images": ", ".join(example.name for example in examples), **facts},
+        title=f"{names}: {where} of {facts['network']}",
+        facts={"images": names, **facts},
         caught=caught,
     )
 
@@ -80,7 +86,7 @@ def remembered_warnings() -> Iterator[list[str]]:
     show = warnings.showwarning
 
     def keep(message: Warning | str, *place: Any, **more: Any) -> None:
-        messages.append(str(message))
+        messages.append(in_options(str(message)))
         show(message, *place, **more)
 
     with warnings.catch_warnings():

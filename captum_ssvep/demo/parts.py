@@ -1,5 +1,6 @@
 """Which parts of an image flicker: the masks of the command line."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def parts_of(words: Sequence[str]) -> Parts:
     Raises:
         ValueError: If the words say nothing that is known, or there is no such file.
     """
+    if len(words) == 1 and not Path(words[0]).is_file():
+        words = words[0].split() or words  # as in quotes
     kind, *values = words
     if kind == "halves" and not values:
         return Parts(("left half", "right half"), lambda *_: None)
@@ -78,16 +81,29 @@ def _round(kind: str, radii: list[float], words: Sequence[str]) -> Parts:
     if kind == "disc" and len(radii) <= 1:
 
         def divide(size: Size) -> Tensor:
+            _refuse_outside(radii, size, words)
             return disc((1, 1, *size), radii[0] if radii else min(size) / 4)
 
         return Parts(("disc", "surround"), lambda size, *_: divide(size))
     if kind == "ring" and len(radii) != 1:
 
         def rings(size: Size) -> Tensor:
+            _refuse_outside(radii[:-1], size, words)
             return ring((1, 1, *size), radii or [0, min(size) / 4, min(size) / 2])
 
         return _numbered(len(radii) - 1 if radii else 2, rings)
     raise _unknown(words)
+
+
+def _refuse_outside(radii: Sequence[float], size: Size, words: Sequence[str]) -> None:
+    """Refuse radii beyond which there is no pixel."""
+    corner = math.hypot(size[0] - 1, size[1] - 1) / 2
+    if max(radii, default=0) >= corner:
+        raise ValueError(
+            f"Expected --mask {words[0]} with pixels beyond each inner radius, but "
+            f"{max(radii):g} leaves none in {size[0]} x {size[1]} pixels; take a smaller radius, "
+            f"up to {math.ceil(corner) - 1}"
+        )
 
 
 def _number(value: str, words: Sequence[str]) -> float:
@@ -127,9 +143,11 @@ def _array(path: Path) -> NDArray[np.int64]:
         array = np.array(None)
     if array.ndim != 2 or array.dtype.kind not in "iub" or array.size == 0 or array.min() < -1:
         what = f"{array.dtype} of shape {array.shape}" if array.ndim else "none"
+        is_float = array.ndim == 2 and array.dtype.kind == "f"
+        remedy = "save integers, as `mask.astype(int)`" if is_float else "save them with `np.save`"
         raise ValueError(
             f"Expected --mask to hold integers from -1 of shape (height, width), but {path} holds "
-            f"{what}; save them with `np.save`"
+            f"{what}; {remedy}"
         )
     ids: NDArray[np.int64] = array.astype(np.int64)
     return ids
@@ -154,9 +172,12 @@ def _levels(path: Path) -> NDArray[np.int64]:
 def _ranked(levels: NDArray[np.int64], path: Path) -> NDArray[np.int64]:
     """The parts of a picture: the lowest number, or the darkest gray, is part 0."""
     kinds = np.unique(levels[levels != UNTAGGED])
-    if len(kinds) > MOST_PARTS:
+    # JPEG smooths whatever has edges.
+    most = 2 if path.suffix.lower() in (".jpg", ".jpeg") else MOST_PARTS
+    if len(kinds) > most:
+        kind = "JPEG" if most == 2 else "picture"
         raise ValueError(
-            f"Expected --mask to be a picture of at most {MOST_PARTS} flat colors, one for each "
+            f"Expected --mask to be a {kind} of at most {most} flat colors, one for each "
             f"part, but {path} has {count(len(kinds), 'color')}; draw it without smooth edges and "
             "save it as a PNG"
         )

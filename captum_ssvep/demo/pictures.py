@@ -1,5 +1,6 @@
 """Read pictures from files as a person sees them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,20 +40,31 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 
 def short_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file, without its folder and extension; equal ones get a number.
+    """A name for each file, without its extension, and with as many folders as tell files apart.
+
+    The same file again gets a number.
 
     Examples::
 
-        >>> short_names([Path("a/cat.png"), Path("b/cat.png"), Path("dog.jpg")])
-        ['cat', 'cat-2', 'dog']
+        >>> short_names([Path("a/1.png"), Path("b/1.png"), Path("b/2.png"), Path("b/2.png")])
+        ['a_1', 'b_1', '2', '2-2']
     """
-    names: list[str] = []
-    for file in files:
-        name, number = file.stem, 2
+    paths = [file.resolve().with_suffix("").parts for file in files]
+    by_stem = defaultdict(set)
+    for path in paths:
+        by_stem[path[-1]].add(path)
+    names: dict[str, None] = {}
+    for path in paths:
+        others = by_stem[path[-1]] - {path}
+        n_parts = 1
+        while any(other[-n_parts:] == path[-n_parts:] for other in others):
+            n_parts += 1
+        own = name = "_".join(path[-n_parts:])
+        number = 2
         while name in names:
-            name, number = f"{file.stem}-{number}", number + 1
-        names.append(name)
-    return names
+            name, number = f"{own}-{number}", number + 1
+        names[name] = None
+    return [*names]
 
 
 def load_picture(path: Path) -> Image.Image | Tensor:

@@ -60,11 +60,16 @@ def strongest_channels(channels: TaggedSpectrum, names: Sequence[str]) -> str:
     lines = [
         f"The {n_rows} channels of {channels.mean.shape[1]} that answer most (amplitude of the "
         "channel's mean activation,",
-        f"share of its variance; {BELOW_ROUNDING} is below rounding; {frames}):",
+        "share of its variance on this one line, where `interaction` takes all intermodulations;",
+        f"{BELOW_ROUNDING} is below rounding; {frames}):",
     ]
     for first in range(0, len(columns), COLUMNS_BESIDE):
         beside = columns[first : first + COLUMNS_BESIDE]
         lines += ["   |  ".join(row).rstrip() for row in zip(*beside, strict=True)]
+    if channels.design.n_parts > 1 and not any(c.is_intermodulation for c in channels.components):
+        lines.append(
+            "f1 + f2 is missing: with these tags it cannot be told apart from other components."
+        )
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from ..spectrum.tagged import TaggedSpectrum
 from .examples import Example
 from .networks import told
 from .pages import MOST_EXAMPLES
+from .printing import say
 from .tables import shown_components, strongest_channels, write_table
 from .written import write_layer, write_stimulus
 
@@ -86,7 +87,7 @@ class Tagging:
             table = strongest_channels(channels, self.names)
             without_maps = write_layer(of_layer, example, channels, neurons)
             found = (f"{example.title}, {layer}:", table, without_maps)
-            tqdm.write("\n".join(filter(None, found)) + "\n")
+            say("\n".join(filter(None, found)) + "\n")
         return responses
 
     def _respond(

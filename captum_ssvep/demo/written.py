@@ -53,14 +53,13 @@ def write_layer(
     """
     channels.save(folder / "spectrum.npz")
     channel, component = strongest_channel(channels)
-    figure, axis = visualization.plot_spectrum(channels, channel)
-    axis.set_title(_title(channels, channel, component))
-    figures = {"spectrum.png": figure}
+    spectrum, _ = visualization.plot_spectrum(channels, channel, component=component)
+    figures = {"spectrum.png": spectrum}
     if not isinstance(channels.design, TwoLevelDesign):  # whose contrasts are only two
         figures["contrast.png"] = _contrasts(channels, channel, component)
     without_maps = _why_no_maps(neurons, example)
     if not without_maps:
-        figures["maps.png"], _ = visualization.plot_maps(
+        maps, _ = visualization.plot_maps(
             neurons,
             example.image,
             shown_components(channels),
@@ -68,16 +67,11 @@ def write_layer(
             mean=example.mean,
             std=example.std,
         )
+        maps.suptitle(f"{neurons.layer}, {example.name}")
+        figures["maps.png"] = maps
     for name, drawn in figures.items():
         _save(drawn, folder / name)
     return without_maps
-
-
-def _title(channels: TaggedSpectrum, channel: int, component: Component | None) -> str:
-    if component is None:
-        return f"Channel {channel} of {channels.layer}: no channel responds above rounding"
-    name = channels.design.label(component)
-    return f"Channel {channel} of {channels.layer}, the strongest at {name}"
 
 
 def _contrasts(channels: TaggedSpectrum, channel: int, component: Component | None) -> Figure:
@@ -92,10 +86,10 @@ def _why_no_maps(neurons: TaggedSpectrum, example: Example) -> str:
     """Why a layer's response is no picture; empty if it is one."""
     size = (example.image.shape[2], example.image.shape[3])
     try:
-        maps = layer_maps(neurons.mean, neurons.layout, size)
-    except ValueError:
+        layer_maps(neurons.mean, neurons.layout, size)
+    except ValueError:  # tokens need not fill a grid, either
         return f"No maps: {neurons.layer} has no two spatial dimensions."
-    if maps.shape[2:].numel() == 1:
+    if not visualization.has_maps(neurons):
         return f"No maps: {neurons.layer} has a single place for the whole image."
     return ""
 

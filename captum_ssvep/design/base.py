@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -65,9 +66,11 @@ class Design(ABC):
         """A design like one that was made before: checked again, but without warnings."""
         names = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # a dataclass
         if unknown := sorted(set(values) - names):
+            near = difflib.get_close_matches(unknown[0], names, 1)
+            nearest = f" (nearest: {near[0]})" if near else ""
             raise ValueError(
                 f"Expected `values` of a {cls.__name__} as `to_dict` gives them, but got "
-                f"{', '.join(unknown)}; it takes {', '.join(sorted(names))}"
+                f"{', '.join(unknown)}{nearest}; it takes {', '.join(sorted(names))}"
             )
         design = object.__new__(cls)
         for name, value in values.items():

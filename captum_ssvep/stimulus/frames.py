@@ -359,10 +359,13 @@ def _validate_parts(masks: tuple[Tensor, ...], design: Design, name: str) -> Non
         problems = [f"ids {unknown} that the design lacks"] if unknown else []
         problems += [f"parts {empty} without a pixel"] if empty else []
         if problems:
+            low, *others = sorted(present) or [0]
+            remedy = "`choose_design` makes designs with any number of parts"
+            if design.n_parts == 2 and len(others) == 1:  # as in a picture of 0 and 255
+                remedy = f"`({name} > {low}).long()` makes parts 0 and 1"
             raise ValueError(
                 f"Expected the ids of `{name}` to be 0 to {design.n_parts - 1}, one per part, or "
-                f"-1 where nothing flickers, but got {' and '.join(problems)}; `choose_design` "
-                "makes designs with any number of parts"
+                f"-1 where nothing flickers, but got {' and '.join(problems)}; {remedy}"
             )
 
 

@@ -170,6 +170,11 @@ def plot_maps(
     if components is None:
         components = simplest_components(spectrum.components)
     shown = spectrum.select(components)
+    if spectrum.mean.dim() == 2:
+        raise ValueError(
+            "Expected `spectrum` of neurons at several places, but got one value per channel, "
+            "which is no map; compute it without `pooling`, or take a layer before the linear ones"
+        )
     if spectrum.layout is not None and not has_maps(spectrum):
         raise ValueError(f"Expected `spectrum` {NO_PLACES}")
     row = example_index(example, len(image_batch(inputs, "inputs")))

@@ -109,6 +109,11 @@ BAD_CALLS = {
         ValueError,
         r"ids \[2\] that the design lacks",
     ),
+    "mask of 0 and 255": (
+        dict(feature_mask=torch.tensor([0, 255, 0, 0, 0, 0, 0, 0])),
+        ValueError,
+        r"ids \[255\] that the design lacks .*; `\(feature_mask > 0\).long\(\)` makes parts",
+    ),
     "mask id below -1": (
         dict(feature_mask=torch.tensor([0, 1, -2, 0, 0, 0, 0, 0])),
         ValueError,

@@ -38,6 +38,27 @@ def write_and_raise(out, error):
         raise error
 
 
+def test_files_of_an_earlier_run_are_not_beside_the_new_ones(tmp_path):
+    earlier = [
+        "maps.png",
+        "stimulus.gif",
+        "cat/maps.png",
+        "dog/maps.png",
+        "notes/maps.txt",
+        "a.png",
+    ]
+    for name in earlier:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    with complete_folder(tmp_path) as folder:
+        (folder / "cat").mkdir()
+        for name in ("table.csv", "cat/spectrum.npz"):
+            (folder / name).write_text("new")
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    # The dog was not seen again.
+    assert left == {"table.csv", "cat/spectrum.npz", "dog/maps.png", "notes/maps.txt", "a.png"}
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_is_left_behind_by_an_error(tmp_path, error):
     (tmp_path / "old.txt").write_text("old")

@@ -34,6 +34,17 @@ def test_masks_by_name(words, mask, n_parts):
     assert len(parts_of(words.split(" ")).names) == n_parts
 
 
+def test_the_largest_radius_that_is_named_fits():
+    assert torch.equal(mask_of("disc 35"), disc(SHAPE, 35))
+
+
+def test_words_may_be_in_quotes(tmp_path):
+    assert torch.equal(parts_of(["tiles 2x3"]).mask(SIZE, SIZE, None), tiles(SHAPE, 2, 3))
+    np.save(tmp_path / "tiles 2x3.npy", IDS)  # unless they are the name of a file
+    drawn = parts_of([str(tmp_path / "tiles 2x3.npy")]).mask(SIZE, SIZE, None)
+    assert torch.equal(drawn, torch.from_numpy(IDS))
+
+
 def test_halves_are_the_default_of_the_package():
     assert mask_of("halves") is None
     assert parts_of(["halves"]).names == ("left half", "right half")
@@ -100,9 +111,11 @@ def test_a_mask_as_large_as_the_picture_is_cropped_like_it(tmp_path):
         ("sectors", "tiles RxC"),
         ("sectors 0", "tiles RxC"),
         ("halfs", "no file halfs"),
-        ("disc 500", "every part to have a pixel"),
+        ("disc 500", "500 leaves none in 40 x 60 pixels; take a smaller radius, up to 35"),
+        ("ring 0 36 90", "36 leaves none .* up to 35"),
         ("ring 5 4", "rising"),
-        ("FOLDER/floats.npy", "integers from -1 .* holds float64"),
+        ("FOLDER/floats.npy", "integers from -1 .* holds float64.*astype"),
+        ("FOLDER/smooth.jpg", r"a JPEG of at most 2 flat colors, .* has \d+ colors; .* as a PNG"),
         ("FOLDER/flat.npy", r"holds int64 of shape \(3,\)"),
         ("FOLDER/words.npy", "holds none"),
         ("FOLDER/lacks.npy", "has no part 1"),
@@ -123,6 +136,7 @@ def test_what_is_no_mask_is_refused(tmp_path, words, message):
         (tmp_path / name).write_text("words")
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
+    Image.fromarray(np.tri(40, 60, dtype=np.uint8) * 255).save(tmp_path / "smooth.jpg")
     with pytest.raises(ValueError, match=message) as caught:
         mask_of(words.replace("FOLDER", str(tmp_path)))
     assert str(caught.value).startswith("Expected ")

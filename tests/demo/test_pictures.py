@@ -1,12 +1,14 @@
 """Pictures are read as a person sees them, whatever their format."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from captum_ssvep.demo.pictures import load_picture
+from captum_ssvep.demo.pictures import load_picture, short_names
 
 RAMP = np.linspace(0, 1, 12 * 16).reshape(12, 16)
 
@@ -113,3 +115,17 @@ def test_deep_pictures_are_tensors_of_single_precision(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray((RAMP * 65535).astype(np.uint16)).save(path)
     assert load_picture(path).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["x/cat.png", "y/dog.jpg"], ["cat", "dog"]),
+        (["088_macaw/1.jpg", "096/1.jpg", "096/2.jpg"], ["088_macaw_1", "096_1", "2"]),
+        (["a/x/1.jpg", "b/x/1.jpg"], ["a_x_1", "b_x_1"]),
+        (["a/1.jpg", "b/1.jpg", "c/a_1.jpg"], ["a_1", "b_1", "a_1-2"]),
+        (["cat.png", "cat.jpg", "cat.png"], ["cat", "cat-2", "cat-3"]),
+    ],
+)
+def test_names_of_pictures_differ_by_their_folders(files, names):
+    assert short_names([Path(file) for file in files]) == names

@@ -58,12 +58,21 @@ def test_the_channel_shown_is_the_strongest_at_a_component_that_is_there(
 def test_what_is_below_rounding_is_a_dash():
     table = strongest_channels(channels_that(left, nothing, right), NAMES)
     heading = "f1 = 6 Hz (left half) f2 = 7.5 Hz (right half) f1 + f2 = 13.5 Hz (both)"
-    lines = [[cell.split() for cell in line.split("|")] for line in table.splitlines()[2:]]
+    lines = [[cell.split() for cell in line.split("|")] for line in table.splitlines()[3:]]
     assert [word for cell in lines[0] for word in cell] == heading.split()
     assert lines[2] == [["0", "0.25", "100.0%"], ["2", "0.25", "100.0%"], ["-"]]
     assert lines[3:] == [[["-"], ["-"], ["-"]]] * 2
     assert "3 channels of 3" in table
     assert "49 frames" in table
+
+
+def test_a_missing_combination_is_told():
+    with pytest.warns(UserWarning, match="second harmonic"):
+        design = TaggingDesign([6, 12])
+    with pytest.warns(UserWarning, match="share a line"):
+        spectrum = channels_that(left, design=design)
+    assert "f1 + f2 is missing" in strongest_channels(spectrum, NAMES)
+    assert "missing" not in strongest_channels(channels_that(left), NAMES)
 
 
 def test_of_many_components_the_strongest_are_shown_and_parts_come_first():

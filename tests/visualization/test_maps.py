@@ -161,7 +161,13 @@ def test_maps_of_parts_and_components_of_ones_own(images):
 def test_layers_without_a_map_are_refused(images):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4)).eval()
     spectrum = FrequencyTaggingAttribution(model, "1").spectrum(images)
-    with pytest.raises(ValueError, match="no map"):
+    with pytest.raises(ValueError, match="is no map; compute it without `pooling`"):
         plot_maps(spectrum, images, example=0)
     with pytest.raises(ValueError, match="which of the 2 images"):
         plot_maps(spectrum_of(images), images)
+
+
+def test_maps_need_more_than_one_value_per_channel(images):
+    for pooling in ("channel", lambda activations: activations.amax(dim=(2, 3))):
+        with pytest.raises(ValueError, match="one value per channel, which is no map"):
+            plot_maps(spectrum_of(images, pooling=pooling), images, example=0)
