@@ -54,14 +54,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="two digits through the embedded network, offline")
+    demo = commands.add_parser(
+        "demo",
+        help="two digits through the embedded network, offline",
+        description="Tag two handwritten digits in a small network that comes with the package.",
+    )
     demo.add_argument(
-        "--out", default=Path("demo_output"), type=Path, help="folder to write to (%(default)s)"
+        "--out",
+        default=Path("demo_output"),
+        type=Path,
+        help="folder to write to (default: %(default)s)",
     )
     _add_run(
         commands.add_parser(
             "run",
             help="pictures through any classifier",
+            description="Tag pictures in a network: print which channels respond most, and write "
+            "figures, spectra and a table of all numbers.",
             epilog=EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

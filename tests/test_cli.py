@@ -39,6 +39,9 @@ def build():
 def ends_in_a_linear_layer():
     return nn.Sequential(nn.Flatten(), nn.Linear(10, 3))
 
+def fails():
+    assert False
+
 def remembers():
     return nn.Sequential(nn.Flatten(2), nn.LSTM(48, 3))
 """
@@ -283,6 +286,7 @@ MISTAKES = {
     "a model's name": (["--model", "resnet81"], "try resnet18"),
     "no classifier": (["--model", "fcn_resnet50"], "torchvision classifier"),
     "a function's name": (["--model", "FOLDER/net.py:biuld"], "it has build"),
+    "a function that fails": (["--model", "FOLDER/net.py:fails"], "AssertionError; try it"),
     "no function": (["--model", "FOLDER/net.py"], "add a colon"),
     "another input": (
         ["--model", "FOLDER/net.py:ends_in_a_linear_layer"],
@@ -297,6 +301,7 @@ MISTAKES = {
     "no weights": (["--weights", "FOLDER/absent.pt"], "absent.pt cannot be read"),
     "words for weights": (["--weights", __file__], "saved by torch.save"),
     "random weights": (["--weights", "none"], "its function decides"),
+    "a seed beyond torch's": (["--seed", str(2**64)], "--seed to be from 0 to 2^64 - 1"),
     "an empty folder": (["--image", "FOLDER/empty"], "empty holds none"),
     "tags that do not fit": (["--frequencies", "6", "7.3"], "nearest: 7 or 7.5"),
     "too many tags": (["--frequencies", "6", "7.5", "9"], "each of the 2 parts"),

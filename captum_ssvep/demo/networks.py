@@ -52,8 +52,11 @@ def load_network(name: str, weights: str = "default", seed: int = 0) -> Network:
         seed (int, optional): Seed of random weights. Default: 0
 
     Raises:
-        ValueError: If there is no such network, or the weights do not fit it.
+        ValueError: If there is no such network, the weights do not fit it, or torch takes no such
+            seed.
     """
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"Expected --seed to be from 0 to 2^64 - 1, but got {seed}; try 0")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         of_file = ":" in name or name.endswith(".py")
@@ -130,7 +133,7 @@ def told(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:  # of any kind
-        words = " ".join(f"{type(error).__name__}: {error}".split())
+        words = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
         raise ValueError(
             f"Expected {what} to run, but it raised {words}; try it in Python by itself"
         ) from error

@@ -178,13 +178,23 @@ def _content(
             "design": [*dict.fromkeys(again)],
             "page": came_up,
         },
-        "kinds": {block["kind"] for block in blocks},
+        "terms": _terms(listed, blocks),
         "date": datetime.date.today().isoformat(),
         "colors": _colors(),
         "style": _file("report.css"),
         "script": _file("report.js"),
     }
     return content, came_up
+
+
+def _terms(results: Sequence[Result], blocks: Sequence[Mapping[str, Any]]) -> set[str]:
+    """What the page has to explain: kinds of results and designs, and columns of tables."""
+    terms = {block["kind"] for block in blocks}
+    tables = [block for block in blocks if block["kind"] != "circuit"]
+    terms |= {column["key"] for table in tables for column in table["columns"]}
+    terms |= {"contrast response" for table in tables if table["curves"]}
+    designs = [result.design for result in results if not isinstance(result, Circuit)]
+    return terms | {"in time" if design.in_time else "without time" for design in designs}
 
 
 def _as_list(results: Any) -> list[Result]:
@@ -359,6 +369,7 @@ def _template(name: str) -> Any:
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.get_template(name)
 
 

@@ -11,7 +11,7 @@ from ..spectrum.corners import corner_tables
 from ..spectrum.statistics import STATISTICS
 from ..visualization.style import simplest_components
 from .encode import rounded
-from .spectra import MOST_COLUMNS, MOST_ROWS, and_or_kinds, component_facts, mark_of
+from .spectra import MOST_COLUMNS, and_or_kinds, component_facts, mark_of, most_rows
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -22,9 +22,11 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
     score = _joined(scores.mean)
     notes: list[str] = []
     rows = torch.arange(len(score))
-    if len(rows) > MOST_ROWS:
-        rows = score.topk(MOST_ROWS).indices.sort().values
-        notes.append(f"The table has the {MOST_ROWS} of {len(score)} rows with the highest scores.")
+    most = most_rows(2 * len(scores.components))
+    if len(rows) > most:
+        rows = score.topk(most).indices.sort().values
+        kind = count(most, scores.neurons)
+        notes.append(f"The table has the {kind} of {len(score)} with the highest scores.")
     values = torch.cat([v.flatten(1) for v in scores.by_component.values()], dim=1)
     pairs = [*corner_tables(scores.components, scores.design)]
     columns: dict[str, Any] = {
@@ -60,6 +62,9 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
         ],
         "threshold": None,
         "curves": [],
+        "unit": "activation",
+        "in_time": scores.design.in_time,
+        "range": list(scores.design.contrast),
         "examples": [{**example, **columns}],
         "maps": None,
         "notes": notes,

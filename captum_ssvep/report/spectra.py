@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib import colormaps
 from matplotlib.colors import to_hex, to_rgb
 from torch import Tensor
 
+from .._checks import count
 from ..design import Component, Design, TwoLevelDesign
 from ..model.channels import channel_maps
-from ..scores.result import LEAST_INDEX
 from ..scores.significance import SNR_THRESHOLDS
 from ..spectrum.corners import corner_tables
 from ..spectrum.tagged import TaggedSpectrum
-from ..visualization.interactions import AND_OR_KINDS, SIGNED_COLORS
+from ..visualization.interactions import AND_OR_KINDS, and_or_shares, signed_color
 from ..visualization.spectra import kind_of
 from ..visualization.style import (
     PART_COLORS,
@@ -32,7 +31,9 @@ from ..visualization.style import (
 from .encode import overlay, packed, rounded
 
 # More would make the page large and slow. What is left out is said on the page.
-MOST_ROWS, MOST_EXAMPLES, MOST_COLUMNS, MOST_PAIRS, MOST_CURVES = 4096, 4, 4, 45, 8
+MOST_EXAMPLES, MOST_COLUMNS, MOST_PAIRS, MOST_CURVES = 4, 4, 300, 8
+# Numbers of a result, each of which takes about 9 bytes.
+MOST_NUMBERS = 220_000
 # Bytes of the maps of single channels, and their largest side.
 MOST_MAP_BYTES, MAP_SIDES = 400_000, (28, 14, 7)
 N_CONTRASTS = 13
@@ -54,12 +55,14 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
     elif len(spectrum) > MOST_EXAMPLES:
         notes.append(f"The page shows the first {MOST_EXAMPLES} of {len(spectrum)} images.")
     channels = by_channel(shown)
-    names, rows = _rows(shown, channels, notes)
     design = spectrum.design
     pairs = [*corner_tables(spectrum.components, design)]
     if len(pairs) > MOST_PAIRS:
         notes.append(f"Pairs of parts: the first {MOST_PAIRS} of {len(pairs)}.")
     with_curves = _parts_with_curves(spectrum)
+    n_lines = len(spectrum.components) * (3 if spectrum.n_neighbors else 1)
+    n_numbers = n_lines + N_CONTRASTS * len(with_curves) + min(len(pairs), MOST_PAIRS)
+    names, rows = _rows(shown, channels, most_rows(n_numbers * len(shown)), notes)
     return {
         "kind": "spectrum",
         "layer": spectrum.layer or "recorded series",
@@ -79,6 +82,9 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
         ],
         "threshold": SNR_THRESHOLDS[0.05] if spectrum.n_neighbors else 1.0,
         "curves": [part_name(part, design) for part in with_curves],
+        "unit": spectrum.unit or "activation",
+        "in_time": design.in_time,
+        "range": list(design.contrast),
         "examples": [
             _example(channels[row], shown[row], rows, pairs[:MOST_PAIRS], with_curves)
             for row in range(len(shown))
@@ -90,6 +96,11 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
         "counts": [],
         "and_or_of_layers": [],
     }
+
+
+def most_rows(n_numbers: int) -> int:
+    """So many rows of a table, each with some numbers, keep a page below three megabytes."""
+    return max(1, MOST_NUMBERS // n_numbers)
 
 
 def by_channel(spectrum: TaggedSpectrum) -> TaggedSpectrum:
@@ -151,15 +162,16 @@ def _row_kind(spectrum: TaggedSpectrum) -> str:
 
 
 def _rows(
-    spectrum: TaggedSpectrum, channels: TaggedSpectrum, notes: list[str]
+    spectrum: TaggedSpectrum, channels: TaggedSpectrum, most: int, notes: list[str]
 ) -> tuple[list[str], Tensor]:
     """Names and places of the rows of the table: those that respond most, if there are many."""
     n_rows = channels.mean.shape[1]
     rows = torch.arange(n_rows)
-    if n_rows > MOST_ROWS:
+    if n_rows > most:
         energy = channels.reduce(channels.components, "amplitude", "energy").amax(0)
-        rows = energy.topk(MOST_ROWS).indices.sort().values.cpu()
-        notes.append(f"The table has the {MOST_ROWS} of {n_rows} rows that respond most.")
+        rows = energy.topk(most).indices.sort().values
+        kind = _row_kind(spectrum)
+        notes.append(f"The table has the {count(most, kind)} of {n_rows} that respond most.")
     if spectrum.neuron_names is not None:
         return [spectrum.neuron_names[row] for row in rows], rows
     if spectrum.mean.dim() > 2 and spectrum.channel_dim is None:
@@ -245,6 +257,7 @@ def _example(
         "coefficient": rounded(coefficient),
         "together": _share_together(neurons, rows),
         "pairs": [_pair(channels, pair, rows, len(pairs) == 1) for pair in pairs],
+        "floor": None if channels.n_neighbors else rounded(channels.floor[0]),
     }
     # Without memory and noise, the amplitude is the coefficient without its sign.
     if not torch.allclose(amplitude, coefficient.abs(), rtol=1e-3, atol=0):
@@ -252,11 +265,10 @@ def _example(
     if channels.n_neighbors:
         snr = torch.stack([channels.snr(component)[0, rows] for component in channels.components])
         found["snr"] = rounded(snr)
-    else:
-        found["floor"] = float(channels.floor[0])
     if pairs:
-        found["and_or"] = found["pairs"][0]["index"]
-        found["kinds"] = and_or_kinds(channels.and_or_index(pairs[0]))
+        index = channels.and_or_index(pairs[0])
+        found["and_or"] = rounded(index[0, rows])
+        found["kinds"] = and_or_kinds(index)
     curves = [channels.contrast_response(part, N_CONTRASTS) for part in with_curves]
     if curves:
         found["contrasts"] = rounded(curves[0][0])
@@ -289,7 +301,6 @@ def _pair(
     found = {
         "parts": list(parts),
         "effect": rounded(spectrum.interaction_effect(parts)[0, rows]),
-        "index": rounded(spectrum.and_or_index(parts)[0, rows]),
     }
     if with_corners:
         found["corners"] = rounded(spectrum.corners(parts)[:, :, 0, rows])
@@ -305,16 +316,15 @@ def and_or_kinds(index: Tensor) -> list[dict[str, Any]]:
         >>> {kind["name"]: kind["percent"] for kind in kinds if kind["percent"]}
         {'additive: -0.1 to 0.1': 25.0, 'undefined': 25.0, 'AND-like: above 0.5': 50.0}
     """
-    size = index.abs()
-    strength = index.sign() * ((size > LEAST_INDEX).int() + (size > 0.5).int())
-    strength = strength.where(~index.isnan(), torch.nan)  # whose sign torch calls 0
-    kinds = []
-    for wanted, name, color in AND_OR_KINDS:
-        same = index.isnan() if math.isnan(wanted) else strength == wanted
-        fill = color if isinstance(color, str) else colormaps[SIGNED_COLORS](0.5 + 0.4 * color)
-        percent = round(100 * float(same.double().mean()), 2)
-        kinds.append({"name": name, "percent": percent, "color": to_hex(fill)})
-    return kinds
+    shares = and_or_shares(index).tolist()
+    return [
+        {
+            "name": name,
+            "percent": round(share, 2),
+            "color": to_hex(color if isinstance(color, str) else signed_color(color)),
+        }
+        for share, (_, name, color) in zip(shares, AND_OR_KINDS, strict=True)
+    ]
 
 
 def maps_of(spectrum: TaggedSpectrum, size: tuple[int, int], rows: Tensor) -> dict[str, Any] | None:
@@ -328,7 +338,8 @@ def maps_of(spectrum: TaggedSpectrum, size: tuple[int, int], rows: Tensor) -> di
     height, width = amplitudes.shape[-2:]
     if height * width == 1:
         return None
-    snr = torch.stack([spectrum.snr(component).flatten(1).amax(1) for component in shown])
+    snr = torch.stack([channel_maps(spectrum.snr(c), spectrum.layout, size) for c in shown])
+    is_absent = (snr <= 1).all(-1).all(-1)
     energy = amplitudes.square().sum(2).sqrt()
     return {
         "components": [spectrum.components.index(component) for component in shown],
@@ -337,13 +348,13 @@ def maps_of(spectrum: TaggedSpectrum, size: tuple[int, int], rows: Tensor) -> di
                 {
                     "picture": _overlay(energy[place, row], component),
                     "largest": rounded(energy[place, row].max()),
-                    "is_absent": bool(snr[place, row] <= 1),
+                    "is_absent": bool(is_absent[place, row].all()),
                 }
                 for place, component in enumerate(shown)
             ]
             for row in range(len(spectrum))
         ],
-        "channels": _maps_of_channels(amplitudes[:, :, rows]),
+        "channels": _maps_of_channels(amplitudes[:, :, rows], is_absent[:, :, rows]),
     }
 
 
@@ -351,8 +362,9 @@ def _overlay(map_of_all: Tensor, component: Component) -> str:
     return overlay(_relative(map_of_all, (0, 1)), to_rgb(component_color(component)))
 
 
-def _maps_of_channels(amplitudes: Tensor) -> dict[str, Any] | None:
+def _maps_of_channels(amplitudes: Tensor, is_absent: Tensor) -> dict[str, Any] | None:
     """The map of every channel, as bytes; None if they would make the page too large."""
+    amplitudes = amplitudes.where(~is_absent[..., None, None], 0)
     n_components, n_examples, n_rows, height, width = amplitudes.shape
     for side in MAP_SIDES:
         smaller = min(height, side), min(width, side)

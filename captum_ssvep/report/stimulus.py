@@ -20,7 +20,7 @@ from .encode import address, picture
 
 # Larger images are shown smaller, which keeps the page small.
 MOST_PIXELS = 320
-# What stands for the untagged background in the picture of the parts.
+# What stands for the untagged background in the picture of the parts, and more than their number.
 NO_PART = 255
 # Between moments, contrasts are interpolated. Long periods are cut.
 MOMENTS_PER_SECOND, MOST_MOMENTS = 60, 480
@@ -43,8 +43,14 @@ def film(
     and the map of the parts make every frame.
 
     Raises:
-        TypeError, ValueError: If images, mask and baselines do not fit each other or the design.
+        TypeError, ValueError: If images, mask and baselines do not fit each other or the design,
+            or there are too many parts for a picture of them.
     """
+    if design.n_parts > NO_PART:
+        raise ValueError(
+            f"Expected `images` with a design of at most {NO_PART} parts, but got "
+            f"{design.n_parts}; leave out `images`"
+        )
     pixels = to_pixels(images[:n_examples], mean, std)
     stimulus = Stimulus.build(images, design, feature_mask, baselines)
     (inputs,), (mask,), (baseline,) = stimulus.inputs, stimulus.masks, stimulus.baselines

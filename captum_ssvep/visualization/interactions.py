@@ -44,8 +44,8 @@ Color = tuple[float, float, float, float]
 SIGNED_COLORS = "RdBu_r"
 # Diameter of the node with the largest value in points, and the strongest edge's share of it.
 LARGEST_NODE, WIDEST_EDGE = 29.0, 0.27
-# Pieces of a bar from left to right: sign and strength of the AND/OR index (see `_shares`), name,
-# and color. OR begins at the left end and AND at the right one, so that layers can be compared.
+# Pieces of a bar from left to right: sign and strength of the AND/OR index (see `and_or_shares`),
+# name, and color. OR begins at the left end and AND at the right, so that layers can be compared.
 AND_OR_KINDS: tuple[tuple[float, str, float | str], ...] = (
     (-2, "OR-like: below -0.5", -1.0),
     (-1, "weakly OR", -0.4),
@@ -314,9 +314,9 @@ def plot_and_or(
     names, values = zip(*indices, strict=True)
     figure, ax = figure_and_axes(ax, 7.6, min(16, 1.5 + 0.36 * len(names)))
     starts = np.zeros(len(names))
-    shares = np.stack([_shares(value) for value in values], axis=1)
+    shares = np.stack([and_or_shares(value) for value in values], axis=1)
     for widths, (_, kind, color) in zip(shares, AND_OR_KINDS, strict=True):
-        fill = color if isinstance(color, str) else _signed_color(color)
+        fill = color if isinstance(color, str) else signed_color(color)
         bars = ax.barh(range(len(names)), widths, 0.8, starts, color=fill, label=kind)
         numbers = [f"{width:.0f}" if width >= NARROWEST_WITH_NUMBER else "" for width in widths]
         ax.bar_label(bars, numbers, label_type="center", color=_readable_on(fill))
@@ -501,7 +501,7 @@ def _edge(
 
 def _edge_color(share: float) -> Color:
     """Color of an edge, the more opaque the stronger."""
-    red, green, blue, _ = _signed_color(math.copysign(1, share))
+    red, green, blue, _ = signed_color(math.copysign(1, share))
     return red, green, blue, 0.2 + 0.8 * abs(share)
 
 
@@ -510,7 +510,7 @@ def _draw_nodes(
 ) -> None:
     """Draw a numbered circle for each part; equal ones if there are no values."""
     shares = np.zeros(len(places)) if values is None else _shares_of_largest(values)
-    colors = [_signed_color(share) for share in shares]
+    colors = [signed_color(share) for share in shares]
     x, y = places.T
     ax.scatter(x, y, s=_diameter(shares, largest) ** 2, c=colors, edgecolors=GUIDE_GRAY, zorder=3)
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": min(10, 0.35 * largest)}
@@ -537,7 +537,7 @@ def _add_scales(
         circles = []
         style: dict[str, Any] = {"linestyle": "", "marker": "o", "markeredgecolor": GUIDE_GRAY}
         for share, number in _scale(nodes):
-            size, color = _diameter(share, largest), _signed_color(share)
+            size, color = _diameter(share, largest), signed_color(share)
             circles.append((Line2D([], [], color=color, markersize=size, **style), number))
         # Two columns, which have to be equally long.
         blank = [(Line2D([], [], linestyle=""), "")]
@@ -570,7 +570,7 @@ def _shares_of_largest(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values / (np.abs(values).max() or 1.0)
 
 
-def _signed_color(share: float) -> Color:
+def signed_color(share: float) -> Color:
     """Red for 1, white for 0, blue for -1; not as far as black, which has no hue."""
     red, green, blue, opacity = colormaps[SIGNED_COLORS](0.5 + 0.4 * share)
     return red, green, blue, opacity
@@ -600,7 +600,7 @@ def _facts(spectra: Sequence[TaggedSpectrum]) -> tuple[tuple[float, float], str,
     return facts.pop()
 
 
-def _shares(index: Tensor) -> NDArray[np.float64]:
+def and_or_shares(index: Tensor) -> NDArray[np.float64]:
     """Percentages of the kinds in `AND_OR_KINDS` among values of the AND/OR index."""
     kappa = index.flatten().cpu().numpy()
     size = np.abs(kappa)

@@ -132,6 +132,14 @@ def circuit():
     return Circuit(3, ("layer1", "layer3"), nodes, edges)
 
 
+@cache
+def dark_then_digit():
+    """The spectrum of two images, the first of them black."""
+    network, images = digits()
+    images = torch.cat([torch.zeros_like(images[:1]), images[:1]])
+    return FrequencyTaggingAttribution(network, "layer3").spectrum(images), images
+
+
 class Named(nn.Module):
     """A network whose layer has a name that a page must not run."""
 

@@ -6,6 +6,7 @@ import mne
 import pytest
 from pages import (
     circuit,
+    dark_then_digit,
     digits,
     evil_spectrum,
     nine_parts,
@@ -47,6 +48,7 @@ def paths(tmp_path_factory):
         "scores": (scores(), {"images": some_data()}),
         "circuit": (circuit(), {"images": some_data()}),
         "evil": (evil, {"images": its_images}),
+        "dark": (dark_then_digit()[0], {"images": dark_then_digit()[1]}),
         "odd": ([*odd_spectra().values()], {}),
     }
     made = {
@@ -237,6 +239,32 @@ def test_maps_turn_to_the_chosen_channel(opened):
     assert over.get_attribute("src") != one
     page.locator(".maps-of label").first.click()
     assert over.get_attribute("src") == before
+
+
+def test_what_is_absent_has_no_map_and_no_number(opened):
+    page = opened("dark")
+    over = page.locator(".map .over")
+    assert over.count() == 3
+    assert not over.first.is_visible()
+    assert page.locator(".largest").first.inner_text() == "no response"
+    assert set(column(page, 1)) == {"\N{EN DASH}"}
+    page.locator(".example").select_option("1")
+    assert over.first.is_visible()
+    assert page.locator(".largest").first.inner_text().startswith("up to ")
+    page.locator(".maps-of label").nth(1).click()
+    assert over.first.is_visible()
+    page.locator(".example").select_option("0")
+    assert not over.first.is_visible()
+    assert page.locator(".largest").first.inner_text() == "no response"
+
+
+def test_the_legend_names_each_kind_of_component_once(opened):
+    parts = ["harmonics of part 0 (f1 = 6 Hz)", "harmonics of part 1 (f2 = 7.5 Hz)"]
+    legend = ".legend.marks li"
+    page = opened("spectrum")
+    assert page.locator(legend).all_inner_texts() == [*parts, "intermodulations"]
+    assert opened("nine parts").locator(legend).all_inner_texts()[-1] == "intermodulations"
+    assert opened("nine parts").locator(legend).count() == 2
 
 
 def test_the_contrast_response_is_read_by_arrow_keys(opened):

@@ -25,7 +25,14 @@ from pages import (
 )
 from torch.utils.data import DataLoader
 
-from captum_ssvep import ChebyshevGrid, FrequencyTaggingAttribution, TaggedSpectrum, TaggingDesign
+from captum_ssvep import (
+    ChebyshevGrid,
+    FrequencyTaggingAttribution,
+    TaggedSpectrum,
+    TaggingDesign,
+    TwoLevelDesign,
+    tiles,
+)
 from captum_ssvep.report import report_section, write_report
 from captum_ssvep.report.spectra import by_channel
 from captum_ssvep.visualization.stimuli import GIF_FLICKER_RATE
@@ -183,6 +190,49 @@ def test_texts_of_users_do_nothing(make, tmp_path):
     assert not any(key.startswith("on") for element in page.elements for key in element)
     assert EVIL in " ".join(e["text"] for e in page.elements if e["tag"] in ("h1", "h2"))
     assert data_of(text)["results"][0]["layer"] == EVIL
+
+
+@pytest.mark.parametrize(
+    ("design", "said", "unsaid"),
+    [
+        (TaggingDesign(), {"Contrast response", "Component", "Together"}, {"Score", "p", "Weight"}),
+        (TwoLevelDesign(2), {"Component", "Together"}, {"Contrast response", "Score", "p"}),
+    ],
+)
+def test_only_what_the_page_shows_is_explained(design, said, unsaid, tmp_path):
+    network, images = digits()
+    shown = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], design=design)
+    page = Page(page_of(shown, tmp_path, images=images[:1]))
+    terms = {term["text"] for term in page.all("dt")}
+    assert said <= terms
+    assert not unsaid & terms
+    # Without time nothing flickers at a frequency.
+    assert ("flickers" in page.all("main")[0]["text"]) == design.in_time
+
+
+def test_many_lines_and_images_leave_fewer_rows_which_is_said(tmp_path):
+    network = torch.nn.Conv2d(1, 512, 3, stride=5)
+    images = torch.rand(4, 1, 15, 15, generator=torch.Generator().manual_seed(0))
+    mask = tiles(images.shape, 5, 5)
+    tagging = FrequencyTaggingAttribution(torch.nn.Sequential(network).eval(), "0")
+    shown = tagging.spectrum(images, design=TwoLevelDesign(25), feature_mask=mask)
+    text = page_of(shown, tmp_path, images=images, feature_mask=mask)
+    (block,) = data_of(text)["results"]
+    n_rows = len(block["names"])
+    assert 20 < n_rows < 512
+    assert f"the {n_rows} channels of 512 that respond most" in text
+    assert len(block["examples"][0]["pairs"]) == 300
+    assert 1_500_000 < len(text) < 3_000_000
+
+
+def test_more_parts_than_a_picture_tells_apart_are_refused(tmp_path):
+    images = torch.rand(1, 1, 16, 16)
+    design, mask = TwoLevelDesign(256, max_order=1), tiles(images.shape, 16, 16)
+    tagging = FrequencyTaggingAttribution(torch.nn.Sequential(torch.nn.Flatten()).eval(), "0")
+    shown = tagging.spectrum(images, design=design, feature_mask=mask)
+    with pytest.raises(ValueError, match="at most 255 parts, but got 256; leave out `images`"):
+        page_of(shown, tmp_path, images=images, feature_mask=mask)
+    assert len(page_of(shown, tmp_path)) < 3_000_000
 
 
 def test_the_page_says_where_results_came_from(tmp_path):

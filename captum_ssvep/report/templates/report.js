@@ -40,7 +40,7 @@
   function written(value, format = "number") {
     if (value === null || value === undefined) return "–";
     if (format === "percent") return `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
-    if (format === "index") return value.toFixed(2);
+    if (format === "index") return (Math.abs(value) < 0.005 ? 0 : value).toFixed(2);
     if (format === "mark") return value ? "yes" : "no";
     if (format === "p") return value < 0.001 ? value.toExponential(0) : value.toFixed(3);
     const size = Math.abs(value);
@@ -80,7 +80,7 @@
 
   function frame(width, height, left, attributes) {
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, ...attributes });
-    return { svg, left, right: width - 12, top: 22, bottom: height - 40 };
+    return { svg, left, right: width - 12, top: 28, bottom: height - 40 };
   }
 
   function axes(box, x, y, xTicks, yTicks, xLabel, yLabel) {
@@ -298,7 +298,7 @@
         ? `${(20 * Math.log10(Math.max(values[place], 1e-3))).toFixed(1)} dB`
         : written(values[place]);
       const p = example.p_values ? `, p = ${written(example.p_values[place][row], "p")}` : "";
-      const absent = isAbsent(place) ? ", not there" : "";
+      const absent = isAbsent(place) ? ", absent" : "";
       return `${component.title}: ${value}${p}${absent}`;
     };
     const isAbsent = (place) => block.threshold !== null && snr !== null && !(snr[place] > block.threshold);
@@ -395,7 +395,7 @@
     const box = frame(width, height, 58, { role: "img", tabindex: 0 });
     const x = (c) => box.left + ((c - contrasts[0]) / (contrasts.at(-1) - contrasts[0])) * (box.right - box.left - 6);
     const y = (v) => box.bottom - ((v - low) / span) * (box.bottom - box.top - 14) - 6;
-    axes(box, x, y, ticks(contrasts[0], contrasts.at(-1), 4), ticks(low, low + span, 3), "Contrast of the part", "Activation");
+    axes(box, x, y, ticks(contrasts[0], contrasts.at(-1), 4), ticks(low, low + span, 3), "Contrast of the part", `Response (${block.unit})`);
     const say = (at) => `At contrast ${written(contrasts[at])}: ` + curves.map((curve, i) => `${block.curves[i]} ${written(curve[at])}`).join("; ");
     box.svg.setAttribute("aria-label", `${block.curves.map((name, i) => `${name}: from ${written(curves[i][0])} to ${written(curves[i].at(-1))}`).join("; ")}. Arrow keys read the curves.`);
     const line = draw("line", { class: "now", y1: box.top, y2: box.bottom, visibility: "hidden" });
@@ -447,16 +447,16 @@
     const [one, two] = pair.parts;
     const answers = pair.corners ? pair.corners.map((half) => half.map((of) => of[row])) : null;
     const all = answers.flat(), low = Math.min(...all), high = Math.max(...all);
-    const range = film ? film.range : null;
-    const name = (part, level) => (range ? `part ${part} at ${range[level]}` : `part ${part} ${level ? "high" : "low"}`);
-    const grid = make("div", { class: "corners", role: "group", "aria-label": "Activation with each part at its lowest and highest contrast" });
+    const range = block.range;
+    const name = (part, level) => `part ${part} at ${range[level]}`;
+    const grid = make("div", { class: "corners", role: "group", "aria-label": "Response with each part at its lowest and highest contrast" });
     grid.append(make("span"), ...[0, 1].map((level) => make("span", { class: "column-name" }, name(two, level))));
     for (const first of [0, 1]) {
       grid.append(make("span", { class: "row-name" }, name(one, first)));
       for (const second of [0, 1]) {
         const value = answers[first][second];
         const cell = make("div", { class: "cell" });
-        const words = `${name(one, first)}, ${name(two, second)}: mean activation ${written(value)}`;
+        const words = `${name(one, first)}, ${name(two, second)}: mean response ${written(value)}`;
         if (film) {
           const canvas = make("canvas", { width: film.width, height: film.height, role: "img", "aria-label": words });
           if (film.width <= 96) canvas.classList.add("pixels");
@@ -473,7 +473,8 @@
       }
     }
     element.replaceChildren(grid);
-    caption.textContent = `AND/OR index ${pair.index[row] === null ? "undefined" : written(pair.index[row], "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean activations.`;
+    const index = example.and_or[row];
+    caption.textContent = `AND/OR index ${index === null ? "undefined" : written(index, "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean responses (${block.unit}).`;
   }
 
   function drawMatrix(element, caption, example, row) {
@@ -536,7 +537,8 @@
       if (/^c\d+$/.test(column.key)) {
         const place = Number(column.key.slice(1));
         const of = example();
-        return (of.statistic ?? of.amplitude)?.[place][row] ?? Math.abs(of.coefficient[place][row]);
+        const found = (of.statistic ?? of.amplitude)?.[place][row] ?? Math.abs(of.coefficient[place][row]);
+        return found > (of.floor ?? -Infinity) ? found : null;  // nothing below rounding
       }
       return example()[column.key]?.[row] ?? null;
     };
@@ -564,6 +566,7 @@
     });
     find(".sortable thead").append(head);
     if (columns.length > 5) find(".explorer").classList.add("broad");
+    find(".explorer").classList.toggle("short", block.names.length <= 12);
 
     const body = find(".sortable tbody");
     function fillTable() {
@@ -654,8 +657,8 @@
     }
     find(".statistic")?.addEventListener("change", drawCharts);
 
-    const kinds = new Map(block.components.map((component) => [component.kind, component.mark]));
-    find(".legend.marks").append(...[...kinds].sort((a, b) => (a[1] === "im") - (b[1] === "im")).slice(0, 9).map(([kind, mark]) => make("li", {}, markOf(mark), kind)));
+    const kinds = new Map(block.components.map(({ kind, mark }) => [kind, kind === "harmonics" ? "0" : mark]));
+    find(".legend.marks").append(...[...kinds].sort((a, b) => a[1].localeCompare(b[1])).map(([kind, mark]) => make("li", {}, markOf(mark), kind)));
 
     // ---- Maps
     const showsOne = () => find(".maps-of :checked")?.value === "one";
@@ -665,15 +668,15 @@
         const all = block.maps.examples[state.example][place];
         const over = element.querySelector(".over");
         if (film) element.querySelector(".under").src = film.examples[Math.min(state.example, film.examples.length - 1)].image;
-        const words = element.querySelector(".largest");
+        const show = (picture, largest) => {
+          over.src = picture;
+          over.hidden = !largest;
+          element.querySelector(".largest").textContent = largest ? `up to ${written(largest)}` : "no response";
+        };
         if (showsOne()) {
           const { picture, largest } = mapOfChannel(block.maps.channels, place, state.example, block.examples.length, state.row, block.names.length, block.components[block.maps.components[place]].mark);
-          if (over) over.src = picture;
-          words.textContent = `up to ${written(largest)}`;
-        } else {
-          if (over) over.src = all.picture;
-          words.textContent = all.is_absent ? "no response" : `up to ${written(all.largest)}`;
-        }
+          show(picture, largest);
+        } else show(all.picture, all.is_absent ? 0 : all.largest);
       });
     }
     section.querySelectorAll(".maps-of input").forEach((input) => input.addEventListener("change", drawMaps));
@@ -699,7 +702,8 @@
     if (ofLayers) drawKinds(ofLayers, block.and_or_of_layers);
 
     // Begin with the row of the highest score, or that responds most where parts meet.
-    const best = ["score", "im"].map((wanted) => columns.findIndex(({ key, mark }) => key === wanted || mark === wanted)).find((place) => place >= 0);
+    const hasValues = (column) => block.names.some((_, row) => value(column, row) !== null);
+    const best = ["score", "im"].map((wanted) => columns.findIndex((column) => [column.key, column.mark].includes(wanted) && hasValues(column))).find((place) => place >= 0);
     sortBy(best ?? 0);
     choose(state.rows[0] ?? 0);
     fillTable();
