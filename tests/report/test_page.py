@@ -108,7 +108,9 @@ def test_numbers_are_those_of_the_spectrum(tmp_path):
             shown = torch.tensor(result["examples"][image]["coefficient"][row])
             expected = pooled.coefficient(component)[image]
             torch.testing.assert_close(shown, expected, rtol=1e-3, atol=1e-6)
-    index = [v if v is not None else torch.nan for v in result["examples"][1]["and_or"]]
+    index = [
+        v if v is not None else torch.nan for v in result["examples"][1]["choices"][0]["and_or"]
+    ]
     torch.testing.assert_close(
         torch.tensor(index), pooled.and_or_index((0, 1))[1], rtol=1e-3, atol=1e-3, equal_nan=True
     )
@@ -127,14 +129,43 @@ def test_the_legend_has_one_entry_for_each_kind_of_line(tmp_path):
     }
 
 
-def test_the_share_of_what_parts_do_together_is_that_of_all_neurons_of_a_channel(tmp_path):
-    neurons = spectrum()
-    (result,) = data_of(page_of(neurons, tmp_path))["results"]
-    together = [c for c in neurons.components if c.is_intermodulation]
-    power = sum(neurons.power(c)[0].double().sum((1, 2)) for c in together)
-    expected = power / neurons.variance[0].double().sum((1, 2))
-    shown = torch.tensor(result["examples"][0]["together"], dtype=torch.double)
-    torch.testing.assert_close(shown, expected, rtol=1e-3, atol=1e-6)
+def test_the_share_of_what_parts_do_together_is_that_of_the_mean_of_a_channel(tmp_path):
+    network, images = digits()
+    pooled = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], pooling="channel")
+    expected = pooled.interaction((0, 1))[0]
+    for result in (spectrum(), pooled):
+        (block,) = data_of(page_of(result, tmp_path))["results"]
+        shown = torch.tensor(block["examples"][0]["together"])
+        # All but the components that were not read.
+        torch.testing.assert_close(shown, expected, rtol=0, atol=0.01)
+    assert expected.max() > 0.1
+
+
+def corners_spectrum(*functions):
+    """Neurons that respond to the contrasts of two parts by functions."""
+    design = TwoLevelDesign(2)
+    one, two = torch.as_tensor(design.contrasts).T
+    one, two = 2 * one - 1, 2 * two - 1
+    responses = torch.stack([f(one, two) for f in functions], 1)
+    return TaggedSpectrum.from_series(responses[:, None], design)
+
+
+def test_what_is_neither_and_nor_or_is_mixed(tmp_path):
+    result = corners_spectrum(
+        torch.minimum, torch.maximum, torch.add, lambda a, b: (a - b).abs(), lambda a, b: a - b,
+        lambda a, b: (a - 0.6 * b).clamp(min=0), lambda a, b: 0 * a,
+    )  # fmt: skip
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    (example,) = block["examples"]
+    assert example["choices"][0]["mixed"] == [0, 0, 0, 1, 1, 1, 0]
+    percent = {kind["name"]: kind["percent"] for kind in example["choices"][0]["kinds"]}
+    assert sum(percent.values()) == pytest.approx(100, abs=0.1)
+    for name, n in {
+        "mixed: raised and lowered": 3,
+        "no response": 1,
+        "OR-like: below -0.5": 1,
+    }.items():
+        assert percent[name] == pytest.approx(100 * n / 7, abs=0.01)
 
 
 def test_neurons_pool_to_the_spectrum_of_channels():
@@ -284,6 +315,21 @@ def test_recordings_are_shown_as_the_mean_over_trials(tmp_path):
     row = [c["label"] for c in block["components"]].index("f1")
     shown = block["examples"][0]["amplitude"][row]
     assert shown == pytest.approx(expected.tolist(), rel=1e-3)
+    # A delay would turn an AND into an OR.
+    assert not block["curves"] + block["examples"][0]["pairs"]
+    assert "and_or" not in [column["key"] for column in block["columns"]]
+
+
+@pytest.mark.parametrize("n_trials", [1, 2])
+def test_trials_are_counted_where_there_are_several(n_trials, tmp_path):
+    design = TaggingDesign()
+    info = mne.create_info(["Oz"], 120, "eeg", verbose="error")
+    volts = 1e-6 * torch.as_tensor(design.contrasts).T[None, :1].repeat(n_trials, 1, 1)
+    recording = TaggedSpectrum.from_mne(mne.EpochsArray(volts, info, verbose="error"), design)
+    words = Page(page_of(recording, tmp_path)).all("main")[0]["text"]
+    assert ("the mean over 2 trials" in words) == (n_trials == 2)
+    assert "1 trials" not in words
+    assert "AND" not in words
 
 
 def test_a_section_goes_into_a_report_of_mne(tmp_path):

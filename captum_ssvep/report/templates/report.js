@@ -78,8 +78,13 @@
     };
   }
 
+  // The style of a page around, such as that of MNE's reports, must not change the height.
+  function sized(width, height, attributes = {}) {
+    return { width, height, viewBox: `0 0 ${width} ${height}`, style: `height: ${height}px`, ...attributes };
+  }
+
   function frame(width, height, left, attributes) {
-    const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, ...attributes });
+    const svg = draw("svg", sized(width, height, attributes));
     return { svg, left, right: width - 12, top: 28, bottom: height - 40 };
   }
 
@@ -219,7 +224,7 @@
       ? (width, at) => ((Math.floor(at) + 0.5) / moments) * width
       : (width, at) => 2 + (at / Math.max(1, moments - 1)) * (width - 4);
     atEveryWidth(element, (width) => {
-      const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+      const svg = draw("svg", sized(width, height));
       const [low, high] = film.range;
       const y = (contrast) => 6 + (1 - (contrast - low) / (high - low)) * (height - 12);
       if (film.slowing === null) drawFrames(svg, film, width, height);
@@ -438,7 +443,7 @@
 
   // ---- What parts do together ------------------------------------------------------------------
 
-  function drawTogether(element, caption, example, row, film, show) {
+  function drawTogether(element, caption, block, example, row, film, show) {
     if (example.pairs.length > 1) {
       drawMatrix(element, caption, example, row);
       return;
@@ -473,8 +478,11 @@
       }
     }
     element.replaceChildren(grid);
-    const index = example.and_or[row];
-    caption.textContent = `AND/OR index ${index === null ? "undefined" : written(index, "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean responses (${block.unit}).`;
+    const [{ and_or: { [row]: index }, mixed: { [row]: isMixed } }] = example.choices;
+    const verdict = isMixed
+      ? "Neither AND nor OR: more contrast raises the response in places and lowers it in others; AND/OR index"
+      : "AND/OR index";
+    caption.textContent = `${verdict} ${index === null ? "undefined" : written(index, "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean responses (${block.unit}).`;
   }
 
   function drawMatrix(element, caption, example, row) {
@@ -520,17 +528,21 @@
       ["Need both (AND)", (value) => value >= 0.1],
       ["Need either (OR)", (value) => value !== null && value <= -0.1],
       ["Add them up", (value) => value !== null && Math.abs(value) < 0.1],
+      ["Mixed", (value, isMixed) => isMixed],
     ],
     important: [["Important", (value) => value === 1]],
   };
 
   function explore(section, block, film, screen) {
     const find = (selector) => section.querySelector(selector);
-    const state = { row: 0, sort: null, falls: true, shown: ROWS_AT_ONCE, example: 0, rows: [], filter: null };
-    const columns = [
+    const state = { row: 0, sort: null, falls: true, shown: ROWS_AT_ONCE, example: 0, rows: [], filter: null, pair: 0 };
+    const columnsOfPair = () => [
       ...(block.groups && block.group_names.length > 1 ? [{ key: "group", label: "Layer", hint: "Layer", format: "word" }] : []),
-      ...block.columns,
+      ...(block.choices.length > 1
+        ? [...block.choices[state.pair].columns, ...block.columns.filter(({ mark }) => mark === undefined)]
+        : block.columns),
     ];
+    let columns = columnsOfPair();
     const example = () => block.examples[state.example];
     const value = (column, row) => {
       if (column.key === "group") return block.groups[row];
@@ -540,8 +552,11 @@
         const found = (of.statistic ?? of.amplitude)?.[place][row] ?? Math.abs(of.coefficient[place][row]);
         return found > (of.floor ?? -Infinity) ? found : null;  // nothing below rounding
       }
+      if (column.key === "and_or") return isMixed(row) ? null : ofPair().and_or[row];
       return example()[column.key]?.[row] ?? null;
     };
+    const ofPair = () => example().choices[state.pair];
+    const isMixed = (row) => ofPair()?.mixed[row] === 1;
     const numeric = block.names.every((name) => /^\d+$/.test(name));
     const nameOf = (row) => (numeric ? Number(block.names[row]) : block.names[row]);
 
@@ -558,15 +573,23 @@
       state.sort = place;
       fillTable();
     };
-    const titles = [{ label: block.row_kind[0].toUpperCase() + block.row_kind.slice(1), hint: "Index" }, ...columns];
-    titles.forEach(({ label, hint, mark, format }, i) => {
-      const button = make("button", { type: "button", title: hint }, ...(mark ? [markOf(mark), " "] : []), label);
-      button.addEventListener("click", () => sortBy(i ? i - 1 : null));
-      head.append(make("th", { scope: "col", class: format === "word" ? "word" : null }, button));
-    });
+    function fillHead() {
+      const titles = [{ label: block.row_kind[0].toUpperCase() + block.row_kind.slice(1), hint: "Index" }, ...columns];
+      head.replaceChildren(...titles.map(({ label, hint, mark, format }, i) => {
+        const button = make("button", { type: "button", title: hint }, ...(mark ? [markOf(mark), " "] : []), label);
+        button.addEventListener("click", () => sortBy(i ? i - 1 : null));
+        return make("th", { scope: "col", class: format === "word" ? "word" : null }, button);
+      }));
+    }
+    fillHead();
     find(".sortable thead").append(head);
     if (columns.length > 5) find(".explorer").classList.add("broad");
     find(".explorer").classList.toggle("short", block.names.length <= 12);
+
+    const scroll = find(".rows");
+    new ResizeObserver(() => {
+      find(".hint").hidden = scroll.scrollWidth <= scroll.clientWidth;
+    }).observe(find(".sortable"));
 
     const body = find(".sortable tbody");
     function fillTable() {
@@ -597,7 +620,8 @@
         if (column.key === "group") return make("td", { class: "word", title: block.group_names[found] }, block.group_names[found]);
         const isBar = column.mark !== undefined;
         const style = isBar ? `--bar: var(--mark-${column.mark}); --width: ${(Math.abs(found ?? 0) / largest[i] * 0.9).toFixed(3)}` : null;
-        return make("td", { class: isBar ? "bar-cell" : "", style }, written(found, column.format));
+        const words = column.key === "and_or" && isMixed(row) ? "mixed" : written(found, column.format);
+        return make("td", { class: isBar ? "bar-cell" : "", style }, words);
       });
       const line = make("tr", { "data-row": row, "aria-current": row === state.row ? "true" : null }, make("th", { scope: "row" }, button), ...cells);
       return line;
@@ -622,7 +646,7 @@
 
     const which = find(".which");
     which.append(make("option", { value: "" }, "All"));
-    const filters = columns.flatMap((column) => (CHOICES[column.key] ?? []).map(([label, passes]) => [label, (row) => passes(value(column, row))]));
+    const filters = columns.flatMap((column) => (CHOICES[column.key] ?? []).map(([label, passes]) => [label, (row) => passes(value(column, row), isMixed(row))]));
     filters.forEach(([label], i) => which.append(make("option", { value: i }, label)));
     which.parentElement.hidden = !filters.length;
     which.addEventListener("change", () => {
@@ -653,7 +677,7 @@
       redraws.forEach((redraw) => redraw());
       const together = find(".together");
       const show = (canvas, contrasts) => screen.show(canvas, contrasts, state.example);
-      if (together) drawTogether(together, find(".together-caption"), example(), state.row, film, show);
+      if (together) drawTogether(together, find(".together-caption"), block, example(), state.row, film, show);
     }
     find(".statistic")?.addEventListener("change", drawCharts);
 
@@ -671,7 +695,7 @@
         const show = (picture, largest) => {
           over.src = picture;
           over.hidden = !largest;
-          element.querySelector(".largest").textContent = largest ? `up to ${written(largest)}` : "no response";
+          element.querySelector(".largest").textContent = largest ? `up to ${written(largest)} (${block.unit})` : "no response";
         };
         if (showsOne()) {
           const { picture, largest } = mapOfChannel(block.maps.channels, place, state.example, block.examples.length, state.row, block.names.length, block.components[block.maps.components[place]].mark);
@@ -691,11 +715,19 @@
       choose(state.row);
       showKinds();
     });
+    find(".parts")?.addEventListener("change", (event) => {
+      state.pair = Number(event.target.value);
+      columns = columnsOfPair();
+      fillHead();
+      fillTable();
+      find(".pair-name").textContent = block.choices[state.pair].parts.join(" and ");
+      showKinds();
+    });
     const kindsElement = find("[data-kinds]");
     function showKinds() {
       if (!kindsElement) return;
       kindsElement.replaceChildren();
-      drawKinds(kindsElement, [{ layer: "", kinds: example().kinds }]);
+      drawKinds(kindsElement, [{ layer: "", kinds: ofPair().kinds }]);
     }
     showKinds();
     const ofLayers = find("[data-kinds-of-layers]");
