@@ -193,6 +193,7 @@ def test_several_images_and_layers_have_a_folder_each_and_one_table(tmp_path, sm
         (["--mask", "tiles", "2x2"], 4, "time"),
         (["--mask", "sectors", "3", "--design", "grid"], 3, "grid"),
         (["--mask", "ring", "--design", "two-level"], 2, "two-level"),
+        (["--mask", "sectors", "6", "--design", "two-level"], 6, "two-level"),
         (["--mask", "disc", "9", "--frequencies", "5", "9"], 2, "time"),
         (["--mask", "tiles", "1x1"], 1, "time"),
     ],

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..design import Component
 from ..spectrum.tagged import TaggedSpectrum
-from ..visualization.style import simplest_components
 
 N_STRONGEST = 8
 # Of more components, those with the largest amplitudes are shown.
@@ -22,7 +21,8 @@ def shown_components(channels: TaggedSpectrum) -> list[Component]:
     Args:
         channels (TaggedSpectrum): Of one image, pooled to channels.
     """
-    simplest = simplest_components(channels.components)
+    components = channels.components
+    simplest = [c for c in components if c.order <= 2 and set(c) <= {0, 1}] or components[:3]
     ranked = sorted(simplest, key=lambda c: (c.order, -float(channels.amplitude(c).max())))
     chosen = set(ranked[:MOST_SHOWN])
     return [component for component in simplest if component in chosen]

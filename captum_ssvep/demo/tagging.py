@@ -13,11 +13,10 @@ from tqdm.auto import tqdm
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..design import Design
 from ..spectrum.tagged import TaggedSpectrum
-from ..visualization.style import simplest_components
 from .examples import Example
 from .networks import told
 from .pages import MOST_EXAMPLES
-from .tables import strongest_channels, write_table
+from .tables import shown_components, strongest_channels, write_table
 from .written import write_layer, write_stimulus
 
 # Images, each with the spectra of its layers.
@@ -111,6 +110,7 @@ class Tagging:
         # A page shows every component of every neuron; maps need less memory.
         components = channels[0].components
         if not self.for_page:
-            components = simplest_components(components)
+            shown_somewhere = {c for spectrum in channels for c in shown_components(spectrum)}
+            components = tuple(c for c in components if c in shown_somewhere)
         neurons = method.spectrum(example.image, components=components, **shown)
         return list(zip(channels, neurons, strict=True))
