@@ -343,7 +343,8 @@ def _finding(
     names = channels.neuron_names
     what = f"{kind} {best if names is None else names[best]}"
     where = f" for image {image_names[0]}" if len(channels) > 1 else ""
-    said = f"{channels.layer or 'Recorded series'}: {what} responds most at intermodulations{where}"
+    layer = channels.layer or "Recorded series"
+    said = f"{layer}: {what} responds most at all intermodulations together{where}"
     if not pairs:
         return f"{said}."
     percent = [kind["percent"] for kind in _of_pair(channels[:1], pairs[0], [0])["kinds"]]

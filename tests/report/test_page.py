@@ -22,6 +22,7 @@ from pages import (
     several_layers,
     some_data,
     spectrum,
+    three_parts,
 )
 from torch.utils.data import DataLoader
 
@@ -320,6 +321,80 @@ def test_recordings_are_shown_as_the_mean_over_trials(tmp_path):
     assert "and_or" not in [column["key"] for column in block["columns"]]
 
 
+def test_the_pair_that_does_most_together_comes_first(tmp_path):
+    result = three_parts()
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    assert [choice["parts"] for choice in block["choices"]] == [[1, 2], [0, 1], [0, 2]]
+    labels = [column["label"] for column in block["choices"][0]["columns"]]
+    assert labels[:2] == ["f2", "f3"]
+    assert labels[2] in ("f2 + f3", "f3 - f2")
+    for choice, found in zip(block["choices"], block["examples"][0]["choices"], strict=True):
+        shown = [torch.nan if value is None else value for value in found["and_or"]]
+        expected = result.and_or_index(choice["parts"])[0]
+        torch.testing.assert_close(
+            torch.tensor(shown), expected.float(), rtol=1e-3, atol=1e-3, equal_nan=True
+        )
+
+
+def test_the_finding_names_the_channel_that_combines_most(tmp_path):
+    page = Page(page_of(three_parts(), tmp_path))
+    (finding,) = [li["text"] for li in page.all("li") if li.get("class") == "finding"]
+    energy = three_parts().reduce("intermodulations", "amplitude", "energy")[0]
+    assert f"neuron {energy.argmax()} responds most at all intermodulations together" in finding
+    assert "parts 1 and 2" in finding
+    silent = TaggedSpectrum.from_series(torch.ones(240, 1, 2), TaggingDesign())
+    assert "No neuron responds at intermodulations" in page_of(silent, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("caught", "said"),
+    [
+        (None, "none were handed over"),
+        ([], "The run gave no warnings"),
+        (["careful"], "Handed over with the results"),
+    ],
+)
+def test_no_warnings_are_told_from_unknown_ones(caught, said, tmp_path):
+    words = Page(page_of(spectrum(), tmp_path, caught=caught)).all("main")[0]["text"]
+    everything = (
+        "none were handed over",
+        "The run gave no warnings",
+        "Handed over with the results",
+    )
+    assert [text for text in everything if text in words] == [
+        text for text in everything if text == said
+    ]
+
+
+def test_warnings_that_were_handed_over_are_not_repeated(tmp_path):
+    network, images = digits()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        design = TaggingDesign(frequencies=(6.0, 12.0))
+        colliding = FrequencyTaggingAttribution(network, "fc").spectrum(images[:1], design=design)
+    page = Page(page_of(colliding, tmp_path, caught=caught))
+    texts = [item["text"] for item in page.all("li")]
+    assert len(caught) > 0
+    for message in {str(warning.message) for warning in caught}:
+        assert sum(message in text for text in texts) == 1
+
+
+def test_images_have_the_names_that_were_given(tmp_path):
+    images = digits()[1]
+    page = Page(page_of(spectrum(2), tmp_path, images=images, image_names=["three", EVIL]))
+    options = [option["text"] for option in page.all("option")]
+    assert {"three", EVIL} <= set(options)
+    assert "for image three" in page.all("header")[0]["text"]
+
+
+def test_an_snr_above_one_is_not_called_a_component(tmp_path):
+    words = Page(page_of(spectrum(), tmp_path)).all("main")[0]["text"]
+    assert "a component is there" not in words
+    assert "an alias of higher order" in words
+    assert "off by a fifth" in words
+    assert "mostly at their border" in words
+
+
 @pytest.mark.parametrize("n_trials", [1, 2])
 def test_trials_are_counted_where_there_are_several(n_trials, tmp_path):
     design = TaggingDesign()
@@ -376,6 +451,8 @@ def test_scores_show_what_is_important(tmp_path):
         ({"facts": ["seed"]}, "`facts` to be a mapping"),
         ({"caught": "careful"}, "`caught` to be a list of warnings"),
         ({"title": 3}, "`title` to be a text"),
+        ({"image_names": ["a", "b"]}, "`image_names` to be 1 text, one for each image"),
+        ({"image_names": "a"}, "`image_names` to be a list with the name of each image"),
         ({"results": []}, "`results` to hold at least one result"),
         ({"results": torch.rand(3)}, "`results` to be spectra, scores or circuits"),
     ],

@@ -157,7 +157,7 @@
     }
   }
 
-  function startFilm(element, film, screen) {
+  function startFilm(element, film, screen, colors) {
     const canvas = element.querySelector("canvas");
     const button = element.querySelector(".play");
     const slider = element.querySelector(".moment");
@@ -210,20 +210,55 @@
     }).observe(canvas);
     const still = matchMedia("(prefers-reduced-motion: reduce)");
     still.addEventListener("change", () => setPlaying(!still.matches));
-    screen.changed = () => showMoment(moment);
+    const regions = element.querySelector(".regions");
+    screen.changed = () => {
+      showMoment(moment);
+      if (regions) drawRegions(regions, film, screen, colors);
+    };
+    if (regions) drawRegions(regions, film, screen, colors);
     showMoment(0);
     setPlaying(!still.matches);
   }
 
-  // The contrast of each part over time; returns what moves the mark of the moment.
+  // Where the parts are, in their colors, with their numbers.
+  async function drawRegions(canvas, film, screen, colors) {
+    const parts = (await screen.ready(screen.example ?? 0))[2];
+    const { width, height } = canvas;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const picture = context.createImageData(width, height);
+    const pixelsOf = new Map();
+    for (let at = 0; at < width * height; at++) {
+      const x = at % width, y = Math.floor(at / width);
+      const from = Math.floor((y * film.height) / height) * film.width + Math.floor((x * film.width) / width);
+      const part = parts[4 * from];
+      const isTagged = part < film.parts.length;
+      picture.data.set([...(isTagged ? colors[part % 8] : [128, 128, 128]), isTagged ? 255 : 60], 4 * at);
+      if (!isTagged) continue;
+      if (!pixelsOf.has(part)) pixelsOf.set(part, []);
+      pixelsOf.get(part).push([x, y]);
+    }
+    context.putImageData(picture, 0, 0);
+    Object.assign(context, { font: "600 20px sans-serif", textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: "#000a", fillStyle: "#fff" });
+    for (const [part, pixels] of pixelsOf) {
+      if (pixels.length < 500) continue;  // no room for a number
+      const [meanX, meanY] = [0, 1].map((axis) => pixels.reduce((sum, pixel) => sum + pixel[axis], 0) / pixels.length);
+      const away = ([x, y]) => (x - meanX) ** 2 + (y - meanY) ** 2;
+      // The middle of a region may lie outside of it.
+      const [x, y] = pixels.reduce((best, pixel) => (away(pixel) < away(best) ? pixel : best));
+      context.strokeText(part, x, y);
+      context.fillText(part, x, y);
+    }
+  }
+
+  // The contrast of each part over time, a window at a time; returns what moves the mark of the moment.
   function drawCurves(element, film) {
-    let line = null, last = 0;
+    let line = null, last = 0, first = 0;
     const moments = film.contrasts.length;
     const height = 96;
     const place = film.slowing === null
       ? (width, at) => ((Math.floor(at) + 0.5) / moments) * width
-      : (width, at) => 2 + (at / Math.max(1, moments - 1)) * (width - 4);
-    atEveryWidth(element, (width) => {
+      : (width, at) => 2 + (Math.min(1, (at - first) / Math.max(1, film.window - 1))) * (width - 4);
+    const redraw = atEveryWidth(element, (width) => {
       const svg = draw("svg", sized(width, height));
       const [low, high] = film.range;
       const y = (contrast) => 6 + (1 - (contrast - low) / (high - low)) * (height - 12);
@@ -233,7 +268,7 @@
           svg.append(draw("line", { class: "axis", x1: 0, x2: width, y1: y(contrast), y2: y(contrast) }));
         }
         for (let part = 0; part < Math.min(film.parts.length, 8); part++) {
-          const points = film.contrasts.map((contrasts, at) => `${place(width, at).toFixed(1)} ${y(contrasts[part]).toFixed(1)}`);
+          const points = film.contrasts.slice(first, first + film.window).map((contrasts, i) => `${place(width, first + i).toFixed(1)} ${y(contrasts[part]).toFixed(1)}`);
           svg.append(draw("path", { class: "curve", style: color(part), d: `M${points.join("L")}` }));
         }
       }
@@ -244,6 +279,12 @@
     });
     function move(at) {
       last = at;
+      const begin = Math.floor(Math.min(at, moments - 1) / film.window) * film.window;
+      if (begin !== first) {
+        first = begin;
+        redraw();
+        return;
+      }
       const x = place(element.clientWidth, Math.min(at, moments - 1));
       line?.setAttribute("x1", x);
       line?.setAttribute("x2", x);
@@ -838,7 +879,7 @@
     const screens = films.map((film) => new Screen(film));
     root.querySelectorAll("[data-film]").forEach((element) => {
       const number = Number(element.dataset.film);
-      startFilm(element, films[number], screens[number]);
+      startFilm(element, films[number], screens[number], colors);
     });
     root.querySelectorAll("[data-result]").forEach((section) => {
       const block = results[Number(section.dataset.result)];
