@@ -173,7 +173,7 @@ def _content(
     known = before or []
     content = {
         "title": title or _default_title(listed),
-        "summary": [*map(_summary, listed)],
+        "summary": [*map(_summary, listed), *_said_names(image_names)],
         "data": {"films": films, "results": blocks, "colors": _rgb()},
         "layers": _layers(listed),
         "facts": own_facts,
@@ -363,6 +363,14 @@ def _summary(result: Result) -> str:
         f"{result.layer or 'Recorded series'}: {shape} {result.neurons}s, "
         f"{count(len(result), result.example_kind)}, {count(len(result.components), 'component')}"
     )
+
+
+def _said_names(image_names: Sequence[str] | None) -> list[str]:
+    """The first names of images in a line, if they are known."""
+    if image_names is None:
+        return []
+    more = ", ..." if len(image_names) > MOST_EXAMPLES else ""
+    return [f"Images: {', '.join(image_names[:MOST_EXAMPLES])}{more}"]
 
 
 def _colors() -> list[dict[str, str]]:

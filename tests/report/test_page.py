@@ -130,6 +130,16 @@ def test_the_legend_has_one_entry_for_each_kind_of_line(tmp_path):
     }
 
 
+def test_the_legend_has_intermodulations_where_tags_share_harmonics(tmp_path):
+    network, images = digits()
+    design = TaggingDesign(frequencies=(5.0, 8.0))
+    result = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], design=design)
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    kinds = [component["kind"] for component in block["components"]]
+    assert kinds.count("intermodulations") > 2
+    assert len(set(kinds)) == 3
+
+
 def test_the_share_of_what_parts_do_together_is_that_of_the_mean_of_a_channel(tmp_path):
     network, images = digits()
     pooled = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], pooling="channel")
@@ -385,6 +395,7 @@ def test_images_have_the_names_that_were_given(tmp_path):
     options = [option["text"] for option in page.all("option")]
     assert {"three", EVIL} <= set(options)
     assert "for image three" in page.all("header")[0]["text"]
+    assert f"Images: three, {EVIL}" in page.all("header")[0]["text"]
 
 
 def test_an_snr_above_one_is_not_called_a_component(tmp_path):
