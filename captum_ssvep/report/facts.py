@@ -42,7 +42,8 @@ def design_facts(design: Design) -> list[tuple[str, str]]:
     facts = [("Design", str(design))]
     facts += [(NAMES[name], _written(about[name])) for name in NAMES if name in about]
     facts.append(("Distinct frames", str(design.n_distinct_frames)))
-    facts.append(("Components apart up to order", str(design.collision_free_order)))
+    highest = str(design.collision_free_order)
+    facts.append(("Highest order up to which no two components share a line", highest))
     return facts
 
 
@@ -68,12 +69,14 @@ def given_facts(facts: Any) -> list[tuple[str, str]]:
     return [(str(name), _written(value)) for name, value in facts.items()]
 
 
-def given_warnings(caught: Any) -> list[str]:
-    """The messages of warnings that were caught before, each once.
+def given_warnings(caught: Any) -> list[str] | None:
+    """The messages of warnings that were caught before, each once; None if nobody caught any.
 
     Raises:
         TypeError: If they are neither texts nor what `warnings.catch_warnings` records.
     """
+    if caught is None:
+        return None
     expected = "a list of warnings; `warnings.catch_warnings(record=True)` gives one"
     kinds = (str, Warning, warnings.WarningMessage)
     items = instance(caught, (list, tuple), "caught", expected)

@@ -43,7 +43,8 @@ def write_report(
     std: Sequence[float] | None = None,
     title: str | None = None,
     facts: Mapping[str, object] | None = None,
-    caught: Sequence[WarningMessage | Warning | str] = (),
+    caught: Sequence[WarningMessage | Warning | str] | None = None,
+    image_names: Sequence[str] | None = None,
 ) -> Path:
     """Write a page about results that a browser shows without anything else.
 
@@ -68,7 +69,10 @@ def write_report(
             ``{"network": "resnet18", "weights": "none", "seed": 0}``. Default: None
         caught (sequence of warnings, optional): Warnings that came up before, as
             ``warnings.catch_warnings(record=True)`` records them; results do not hold them. Those
-            of the design and of the page itself are listed without. Default: none
+            of the design and of the page itself are listed without. An empty list says that the
+            run gave none. Default: None, not known
+        image_names (sequence of str, optional): What the images of spectra are called, one for
+            each. Default: their numbers
 
     Returns:
         Path: The file written.
@@ -91,7 +95,7 @@ def write_report(
     """
     path = file_path(path)
     content, came_up = _content(
-        results, images, feature_mask, baselines, mean, std, title, facts, caught
+        results, images, feature_mask, baselines, mean, std, title, facts, caught, image_names
     )
     path.write_text(_template("page.html").render(content), encoding="utf-8")
     for message in came_up:
@@ -109,13 +113,14 @@ def report_section(
     std: Sequence[float] | None = None,
     title: str | None = None,
     facts: Mapping[str, object] | None = None,
-    caught: Sequence[WarningMessage | Warning | str] = (),
+    caught: Sequence[WarningMessage | Warning | str] | None = None,
+    image_names: Sequence[str] | None = None,
 ) -> str:
     """The content of `write_report` as a piece of HTML, which ``mne.Report.add_html`` takes.
 
     Args:
-        results, images, feature_mask, baselines, mean, std, title, facts, caught: As in
-            `write_report`.
+        results, images, feature_mask, baselines, mean, std, title, facts, caught, image_names: As
+            in `write_report`.
 
     Returns:
         str: HTML with its own style and script; a page may hold several.
@@ -134,7 +139,7 @@ def report_section(
         >>> report.add_html(section, title="Frequency tagging")
     """
     content, came_up = _content(
-        results, images, feature_mask, baselines, mean, std, title, facts, caught
+        results, images, feature_mask, baselines, mean, std, title, facts, caught, image_names
     )
     section: str = _template("section.html").render(content)
     for message in came_up:
@@ -152,6 +157,7 @@ def _content(
     title: Any,
     facts: Any,
     caught: Any,
+    image_names: Any,
 ) -> tuple[dict[str, Any], list[str]]:
     """What the templates show, and the warnings that came up while it was computed."""
     listed = _as_list(results)
@@ -160,13 +166,14 @@ def _content(
     own_facts, before = given_facts(facts), given_warnings(caught)
     pictures = (feature_mask, baselines, mean, std)
     (blocks, films), came_up = recorded(
-        lambda: _blocks(listed, _for_each(images, listed), *pictures)
+        lambda: _blocks(listed, _for_each(images, listed), *pictures, image_names)
     )
     designs = _designs(listed)
     again = [text for design, components in designs for text in of_design(design, components)]
+    known = before or []
     content = {
         "title": title or _default_title(listed),
-        "summary": [*map(_summary, listed)],
+        "summary": [*map(_summary, listed), *_said_names(image_names)],
         "data": {"films": films, "results": blocks, "colors": _rgb()},
         "layers": _layers(listed),
         "facts": own_facts,
@@ -175,8 +182,8 @@ def _content(
         "versions": versions(),
         "warnings": {
             "before": before,
-            "design": [*dict.fromkeys(again)],
-            "page": came_up,
+            "design": [text for text in dict.fromkeys(again) if text not in known],
+            "page": [text for text in came_up if text not in known],
         },
         "terms": _terms(listed, blocks),
         "date": datetime.date.today().isoformat(),
@@ -228,6 +235,7 @@ def _blocks(
     baselines: Baselines,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
+    image_names: Any,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The data of every result, and the films that they refer to by number."""
     blocks, films, known = [], [], []
@@ -249,7 +257,8 @@ def _blocks(
             block = scores_data(result)
         else:
             has_maps = batch is not None and len(batch) == len(result)
-            block = spectrum_data(result, _size(batch) if has_maps and batch is not None else None)
+            size = _size(batch) if has_maps and batch is not None else None
+            block = spectrum_data(result, size, _names_of_images(image_names, result))
         blocks.append({**block, "film": number})
     return blocks, films
 
@@ -278,6 +287,24 @@ def _tagged_images(result: TaggedSpectrum | NeuronScores, data: Any) -> tuple[Te
             f"{len(batch)}; pass those that were tagged"
         )
     return batch, MOST_EXAMPLES
+
+
+def _names_of_images(names: Any, spectrum: TaggedSpectrum) -> list[str]:
+    """What the images of a spectrum are called.
+
+    Raises:
+        ValueError, TypeError: If there is not one text for each image.
+    """
+    if names is None or spectrum.example_kind == "trial":
+        return [str(number) for number in range(len(spectrum))]
+    expected = "a list with the name of each image"
+    listed = instance(names, (list, tuple), "image_names", expected)
+    if len(listed) != len(spectrum):
+        raise ValueError(
+            f"Expected `image_names` to be {count(len(spectrum), 'text')}, one for each image of "
+            f"the spectrum, but got {len(listed)}; pass those of the images that were tagged"
+        )
+    return [instance(name, str, "image_names", expected) for name in listed]
 
 
 def _size(images: Tensor) -> tuple[int, int]:
@@ -336,6 +363,14 @@ def _summary(result: Result) -> str:
         f"{result.layer or 'Recorded series'}: {shape} {result.neurons}s, "
         f"{count(len(result), result.example_kind)}, {count(len(result.components), 'component')}"
     )
+
+
+def _said_names(image_names: Sequence[str] | None) -> list[str]:
+    """The first names of images in a line, if they are known."""
+    if image_names is None:
+        return []
+    more = ", ..." if len(image_names) > MOST_EXAMPLES else ""
+    return [f"Images: {', '.join(image_names[:MOST_EXAMPLES])}{more}"]
 
 
 def _colors() -> list[dict[str, str]]:

@@ -7,11 +7,18 @@ from torch import Tensor
 
 from .._checks import count
 from ..scores.result import NeuronScores
-from ..spectrum.corners import corner_tables
+from ..spectrum.corners import corner_tables, corner_weights, monotonicity
 from ..spectrum.statistics import STATISTICS
 from ..visualization.style import simplest_components
 from .encode import rounded
-from .spectra import MOST_COLUMNS, and_or_kinds, component_facts, mark_of, most_rows
+from .spectra import (
+    MOST_COLUMNS,
+    and_or_kinds,
+    component_facts,
+    is_mixed,
+    mark_of,
+    most_rows,
+)
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -33,7 +40,7 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
         "score": rounded(score[rows]),
         "spread": rounded(_joined(scores.variance).sqrt()[rows]),
     }
-    example: dict[str, Any] = {"pairs": [], "together": None, "statistic": rounded(values[:, rows])}
+    example: dict[str, Any] = {"pairs": [], "choices": [], "statistic": rounded(values[:, rows])}
     important = None
     if scores.n_images > 1:
         p_values = torch.cat([p.flatten(1) for p in scores.p_values().values()], dim=1)
@@ -43,8 +50,9 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
         important = scores.important(alpha=FALSE_DISCOVERY_RATE)
         columns["important"] = _joined(important)[rows].int().tolist()
     if pairs:
-        index = scores.and_or_index(pairs[0])
-        example["and_or"] = rounded(_joined(index)[rows])
+        index, rising = scores.and_or_index(pairs[0]), _rising(scores, pairs[0])
+        mixed = is_mixed(_joined(rising))[rows].int().tolist()
+        example["choices"] = [{"and_or": rounded(_joined(index)[rows]), "mixed": mixed}]
     return {
         "kind": "scores",
         "layer": layers[0] if len(layers) == 1 else f"{len(layers)} layers",
@@ -62,6 +70,8 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
         ],
         "threshold": None,
         "curves": [],
+        "choices": [],
+        "finding": None,
         "unit": "activation",
         "in_time": scores.design.in_time,
         "range": list(scores.design.contrast),
@@ -70,11 +80,20 @@ def scores_data(scores: NeuronScores) -> dict[str, Any]:
         "notes": notes,
         "counts": _counts(scores, important),
         "and_or_of_layers": [
-            {"layer": layer, "kinds": and_or_kinds(values.flatten())}
-            for layer, values in scores.and_or_index(pairs[0]).items()
+            {"layer": layer, "kinds": and_or_kinds(values, rising[layer])}
+            for layer, values in index.items()
         ]
         if pairs
         else [],
+    }
+
+
+def _rising(scores: NeuronScores, parts: tuple[int, int]) -> dict[str, Tensor]:
+    """`monotonicity` of the response averaged over images."""
+    places, weights = corner_weights(scores.components, scores.design, parts)
+    return {
+        layer: monotonicity(torch.tensordot(weights.to(values), values[places], dims=1))
+        for layer, values in scores.coefficient.items()
     }
 
 

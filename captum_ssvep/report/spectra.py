@@ -31,37 +31,48 @@ from ..visualization.style import (
 from .encode import overlay, packed, rounded
 
 # More would make the page large and slow. What is left out is said on the page.
-MOST_EXAMPLES, MOST_COLUMNS, MOST_PAIRS, MOST_CURVES = 4, 4, 300, 8
+MOST_EXAMPLES, MOST_COLUMNS, MOST_CURVES = 4, 4, 8
+MOST_PAIRS, MOST_CHOICES = 300, 28
 # Numbers of a result, each of which takes about 9 bytes.
 MOST_NUMBERS = 220_000
 # Bytes of the maps of single channels, and their largest side.
 MOST_MAP_BYTES, MAP_SIDES = 400_000, (28, 14, 7)
 N_CONTRASTS = 13
+# Below this absolute monotonicity a response is neither AND nor OR; its name and color.
+LEAST_RISING, MIXED = 0.5, ("mixed: raised and lowered", "#c9a227")
 
 
-def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dict[str, Any]:
+def spectrum_data(
+    spectrum: TaggedSpectrum, size: tuple[int, int] | None, image_names: Sequence[str]
+) -> dict[str, Any]:
     """All numbers of a spectrum that the page shows.
 
     Args:
         spectrum: Of a layer or a recording.
         size: Height and width of the images; None if there are none.
+        image_names: What they are called.
     """
     notes: list[str] = []
     spectrum = spectrum.to("cpu")
     shown = spectrum[:MOST_EXAMPLES]
-    if spectrum.example_kind == "trial":
+    is_recording = spectrum.example_kind == "trial"
+    if is_recording:
         shown = _mean_of_trials(spectrum)
-        notes.append(f"Numbers are of the mean over {len(spectrum)} trials.")
+        if len(spectrum) > 1:
+            notes.append(f"Numbers are of the mean over {len(spectrum)} trials.")
     elif len(spectrum) > MOST_EXAMPLES:
         notes.append(f"The page shows the first {MOST_EXAMPLES} of {len(spectrum)} images.")
     channels = by_channel(shown)
     design = spectrum.design
-    pairs = [*corner_tables(spectrum.components, design)]
+    # Latency turns the signs of a recording, so that AND, OR and contrasts cannot be read from it.
+    pairs = [] if is_recording else [*corner_tables(spectrum.components, design)]
     if len(pairs) > MOST_PAIRS:
         notes.append(f"Pairs of parts: the first {MOST_PAIRS} of {len(pairs)}.")
     with_curves = _parts_with_curves(spectrum)
     n_lines = len(spectrum.components) * (3 if spectrum.n_neighbors else 1)
+    choices = _strongest_pairs(channels, pairs)
     n_numbers = n_lines + N_CONTRASTS * len(with_curves) + min(len(pairs), MOST_PAIRS)
+    n_numbers += 2 * len(choices)
     names, rows = _rows(shown, channels, most_rows(n_numbers * len(shown)), notes)
     return {
         "kind": "spectrum",
@@ -69,6 +80,9 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
         "heading": f"How {spectrum.layer or 'the recorded series'} responds",
         "row_kind": _row_kind(shown),
         "names": names,
+        "image_names": [*image_names[: len(shown)]],
+        "finding": _finding(channels, image_names, choices),
+        "choices": [_choice(channels, pair) for pair in choices],
         "components": component_facts(spectrum.components, design),
         "columns": _columns(spectrum, bool(pairs)),
         "statistics": [
@@ -86,7 +100,7 @@ def spectrum_data(spectrum: TaggedSpectrum, size: tuple[int, int] | None) -> dic
         "in_time": design.in_time,
         "range": list(design.contrast),
         "examples": [
-            _example(channels[row], shown[row], rows, pairs[:MOST_PAIRS], with_curves)
+            _example(channels[row], rows, pairs[:MOST_PAIRS], choices, with_curves)
             for row in range(len(shown))
         ],
         "maps": None if size is None else maps_of(shown, size, rows),
@@ -206,23 +220,24 @@ def mark_of(component: Component) -> str:
 
 def _columns(spectrum: TaggedSpectrum, has_pairs: bool) -> list[dict[str, str]]:
     """The columns of the table behind the name."""
-    columns = [
-        {
-            "key": f"c{spectrum.components.index(component)}",
-            "label": spectrum.design.label(component),
-            "hint": f"Amplitude at {spectrum.design.title(component)}",
-            "format": "number",
-            "mark": mark_of(component),
-        }
-        for component in _simplest(spectrum)
-    ]
-    if spectrum.variance is not None and spectrum.example_kind == "image":
-        hint = "Share of the variance in intermodulations: what only parts together explain"
+    columns = [_column(spectrum, component) for component in _simplest(spectrum)]
+    if any(component.is_intermodulation for component in spectrum.components):
+        hint = "Share of intermodulations in the variance at all components that were read"
         columns.append({"key": "together", "label": "Together", "hint": hint, "format": "percent"})
     if has_pairs:
         hint = "1: needs both parts (AND); 0: adds them up; -1: needs either (OR)"
         columns.append({"key": "and_or", "label": "AND/OR", "hint": hint, "format": "index"})
     return columns
+
+
+def _column(spectrum: TaggedSpectrum, component: Component) -> dict[str, str]:
+    return {
+        "key": f"c{spectrum.components.index(component)}",
+        "label": spectrum.design.label(component),
+        "hint": f"Amplitude at {spectrum.design.title(component)}",
+        "format": "number",
+        "mark": mark_of(component),
+    }
 
 
 def _simplest(spectrum: TaggedSpectrum) -> list[Component]:
@@ -236,16 +251,16 @@ def _snr_label(spectrum: TaggedSpectrum) -> str:
 
 def _parts_with_curves(spectrum: TaggedSpectrum) -> list[int]:
     """Parts whose contrast response the components give."""
-    if isinstance(spectrum.design, TwoLevelDesign):
+    if isinstance(spectrum.design, TwoLevelDesign) or spectrum.example_kind == "trial":
         return []
     return sorted({c.parts[0] for c in spectrum.components if c.is_harmonic})[:MOST_CURVES]
 
 
 def _example(
     channels: TaggedSpectrum,
-    neurons: TaggedSpectrum,
     rows: Tensor,
     pairs: Sequence[tuple[int, int]],
+    choices: Sequence[tuple[int, int]],
     with_curves: Sequence[int],
 ) -> dict[str, Any]:
     """The numbers of one image."""
@@ -255,8 +270,9 @@ def _example(
     )
     found: dict[str, Any] = {
         "coefficient": rounded(coefficient),
-        "together": _share_together(neurons, rows),
+        "together": rounded(share_together(channels)[0, rows]),
         "pairs": [_pair(channels, pair, rows, len(pairs) == 1) for pair in pairs],
+        "choices": [_of_pair(channels, pair, rows) for pair in choices],
         "floor": None if channels.n_neighbors else rounded(channels.floor[0]),
     }
     # Without memory and noise, the amplitude is the coefficient without its sign.
@@ -265,10 +281,6 @@ def _example(
     if channels.n_neighbors:
         snr = torch.stack([channels.snr(component)[0, rows] for component in channels.components])
         found["snr"] = rounded(snr)
-    if pairs:
-        index = channels.and_or_index(pairs[0])
-        found["and_or"] = rounded(index[0, rows])
-        found["kinds"] = and_or_kinds(index)
     curves = [channels.contrast_response(part, N_CONTRASTS) for part in with_curves]
     if curves:
         found["contrasts"] = rounded(curves[0][0])
@@ -276,22 +288,31 @@ def _example(
     return found
 
 
-def _share_together(neurons: TaggedSpectrum, rows: Tensor) -> Any:
-    """Share of the variance in intermodulations, of all neurons of a channel together."""
-    together = [c for c in neurons.components if c.is_intermodulation]
-    if neurons.variance is None or not together:
-        return None
+def share_together(spectrum: TaggedSpectrum) -> Tensor:
+    """Share of intermodulations in the variance at all components that were read.
 
-    def summed(values: Tensor) -> Tensor:
-        if values.dim() == 2 or neurons.channel_dim is None:
-            return values[0].flatten()
-        return values[0].movedim(neurons.channel_dim - 1, 0).flatten(1).sum(1)
+    Of a channel's mean, whose variance over all lines the spectrum of its neurons does not hold.
+    With all components read it comes close to ``interaction`` of ``pooling="channel"``.
 
-    power = summed(torch.stack([neurons.power(c).double() for c in together]).sum(0))
-    variance = summed(neurons.variance.double())
-    least = summed(neurons.floor_of_neurons.double().square().expand_as(neurons.variance))
-    share = torch.where(variance > least, power / variance, torch.nan)
-    return rounded(share[rows])
+    Returns:
+        Tensor: Shape ``(N, *neuron)``; NaN where there is no response beyond rounding.
+
+    Examples::
+
+        >>> from captum_ssvep import TaggingDesign
+        >>> design = TaggingDesign()
+        >>> product = design.contrasts.prod(axis=1)[:, None, None]
+        >>> share_together(TaggedSpectrum.from_series(product, design)).item()
+        0.027...
+    """
+    power = torch.stack([spectrum.power(component).double() for component in spectrum.components])
+    together = torch.tensor([component.is_intermodulation for component in spectrum.components])
+    total = power.sum(0)
+    return torch.where(
+        total > spectrum.floor_of_neurons.double().square(),
+        power[together].sum(0) / total,
+        torch.nan,
+    )
 
 
 def _pair(
@@ -307,23 +328,112 @@ def _pair(
     return found
 
 
-def and_or_kinds(index: Tensor) -> list[dict[str, Any]]:
+def _finding(
+    channels: TaggedSpectrum, image_names: Sequence[str], pairs: Sequence[tuple[int, int]]
+) -> str | None:
+    """The result of the first image in a sentence; None if nothing combines parts."""
+    together = [component for component in channels.components if component.is_intermodulation]
+    kind = channels.neurons
+    if not together or channels.mean.shape[1] < 2:
+        return None
+    energy = channels.reduce(together, "amplitude", "energy")[0]
+    best = int(energy.argmax())
+    if energy[best] <= channels.floor_of_neurons.flatten()[0]:
+        return f"No {kind} responds at intermodulations beyond rounding."
+    names = channels.neuron_names
+    what = f"{kind} {best if names is None else names[best]}"
+    where = f" for image {image_names[0]}" if len(channels) > 1 else ""
+    layer = channels.layer or "Recorded series"
+    said = f"{layer}: {what} responds most at all intermodulations together{where}"
+    if not pairs:
+        return f"{said}."
+    percent = [kind["percent"] for kind in _of_pair(channels[:1], pairs[0], [0])["kinds"]]
+    one, two = pairs[0]
+    return (
+        f"{said}; of all {kind}s, {percent[5]:.0f} % are AND-like, {percent[0]:.0f} % OR-like and "
+        f"{percent[-1]:.0f} % mixed in how they respond to parts {one} and {two}."
+    )
+
+
+def _strongest_pairs(
+    channels: TaggedSpectrum, pairs: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Pairs that readers may choose, those with the most energy at intermodulations first."""
+    energy = {
+        pair: float(
+            channels.reduce(_of_parts(channels, pair), "amplitude", "energy").square().sum()
+        )
+        for pair in pairs
+    }
+    return sorted(pairs, key=lambda pair: -energy[pair])[:MOST_CHOICES]
+
+
+def _of_parts(spectrum: TaggedSpectrum, parts: tuple[int, ...]) -> list[Component]:
+    return [component for component in spectrum.components if component.parts == parts]
+
+
+def _choice(channels: TaggedSpectrum, pair: tuple[int, int]) -> dict[str, Any]:
+    """A pair of parts with its columns: the lowest order of each, and the largest together."""
+    lowest = [min(_of_parts(channels, (part,)), key=lambda c: c.order) for part in pair]
+    together = max(
+        _of_parts(channels, pair), key=lambda c: float(channels.amplitude(c).double().mean())
+    )
+    return {
+        "parts": list(pair),
+        "columns": [_column(channels, component) for component in (*lowest, together)],
+    }
+
+
+def _of_pair(
+    channels: TaggedSpectrum, pair: tuple[int, int], rows: Sequence[int] | Tensor
+) -> dict[str, Any]:
+    """AND or OR of a pair of parts, for each row, and how many of all there are."""
+    index, rising = channels.and_or_index(pair), channels.monotonicity(pair)
+    return {
+        "and_or": rounded(index[0, rows]),
+        "mixed": is_mixed(rising)[0, rows].int().tolist(),
+        "kinds": and_or_kinds(index, rising),
+    }
+
+
+def is_mixed(rising: Tensor) -> Tensor:
+    """Where more contrast both raises and lowers the response, and AND or OR cannot be said.
+
+    Below an absolute `TaggedSpectrum.monotonicity` of 0.5, over a quarter of the changes between
+    corners goes against the others.
+    """
+    return rising.abs() < LEAST_RISING
+
+
+def and_or_kinds(index: Tensor, rising: Tensor) -> list[dict[str, Any]]:
     """How many values of the AND/OR index are of each kind, from OR to AND.
+
+    Args:
+        index: `TaggedSpectrum.and_or_index`.
+        rising: `TaggedSpectrum.monotonicity`, of the same shape; NaN without a response.
 
     Examples::
 
-        >>> kinds = and_or_kinds(torch.tensor([0.9, 0.8, 0.0, torch.nan]))
-        >>> {kind["name"]: kind["percent"] for kind in kinds if kind["percent"]}
-        {'additive: -0.1 to 0.1': 25.0, 'undefined': 25.0, 'AND-like: above 0.5': 50.0}
+        >>> index, rising = torch.tensor([[0.9, -1.0, 0.0, torch.nan], [1.0, 0.2, 1.0, torch.nan]])
+        >>> kinds = and_or_kinds(index, rising)
+        >>> [kind["name"] for kind in kinds if kind["percent"] == 25.0]
+        ['additive: -0.1 to 0.1', 'no response', 'AND-like: above 0.5', 'mixed: raised and lowered']
     """
-    shares = and_or_shares(index).tolist()
+    mixed = is_mixed(rising).flatten()
+    share_mixed = 100 * float(mixed.double().mean())
+    clear = index.flatten()[~mixed]
+    shares = (len(clear) / len(mixed)) * and_or_shares(clear) if len(clear) else [0.0] * 6
+    kinds = [
+        (float(share), "no response" if math.isnan(wanted) else name, color)
+        for share, (wanted, name, color) in zip(shares, AND_OR_KINDS, strict=True)
+    ]
     return [
         {
             "name": name,
             "percent": round(share, 2),
             "color": to_hex(color if isinstance(color, str) else signed_color(color)),
         }
-        for share, (_, name, color) in zip(shares, AND_OR_KINDS, strict=True)
+        for share, name, color in [*kinds, (share_mixed, *MIXED)]
     ]
 
 

@@ -24,6 +24,8 @@ MOST_PIXELS = 320
 NO_PART = 255
 # Between moments, contrasts are interpolated. Long periods are cut.
 MOMENTS_PER_SECOND, MOST_MOMENTS = 60, 480
+# Seconds of the design whose curves are shown at a time: more would run into a block.
+CURVE_SECONDS = 1.0
 # Frames without time follow each other this slowly, so that nothing flashes; so many are shown.
 SECONDS_PER_FRAME, MOST_FRAMES = 1.0, 60
 
@@ -78,17 +80,21 @@ def _course(design: Design) -> dict[str, Any]:
     """How contrasts go: their values at evenly spaced moments, slowed so that nothing flashes."""
     if design.sampling_rate is None:
         contrasts, slowing, seconds = _distinct(design.contrasts), None, SECONDS_PER_FRAME
+        window = len(contrasts)
     else:
         slowing = max(1.0, max(design.frequencies) / GIF_FLICKER_RATE)
         step = max(1, round(design.sampling_rate / slowing / MOMENTS_PER_SECOND))
         contrasts = design.contrasts[: design.period : step][:MOST_MOMENTS]
         seconds = slowing * step / design.sampling_rate
+        window = min(len(contrasts), max(2, round(CURVE_SECONDS * design.sampling_rate / step)))
     return {
         "parts": [part_name(part, design) for part in range(design.n_parts)],
         "range": list(design.contrast),
         "contrasts": np.round(contrasts, 4).tolist(),
         "seconds": seconds,
         "slowing": slowing,
+        "window": window,
+        "window_seconds": CURVE_SECONDS,
     }
 
 

@@ -160,3 +160,14 @@ def evil_spectrum():
     name = next(name for name, _ in network.named_children())
     images = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     return FrequencyTaggingAttribution(network, name).spectrum(images), images
+
+
+@cache
+def three_parts():
+    """A spectrum in time of three parts, of which the last two do most together."""
+    design = TaggingDesign(frequencies=(6.0, 7.5, 9.2), n_frames=1200)
+    one, two, three = torch.as_tensor(design.contrasts).T
+    quiet = one * two / 10 + two * three
+    return TaggedSpectrum.from_series(
+        torch.stack([quiet, 2 * two.minimum(three), one], 1)[:, None], design
+    )

@@ -4,6 +4,8 @@ import shutil
 
 import mne
 import pytest
+import torch
+from matplotlib.colors import to_rgb
 from pages import (
     circuit,
     dark_then_digit,
@@ -15,9 +17,11 @@ from pages import (
     several_layers,
     some_data,
     spectrum,
+    three_parts,
 )
 
 from captum_ssvep.report import report_section, write_report
+from captum_ssvep.visualization.style import PART_COLORS
 
 api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,6 +39,11 @@ def browser():
         launched.close()
 
 
+def thirds():
+    """The upper, middle and lower third of a digit."""
+    return (3 * torch.arange(32) // 32)[:, None].expand(32, 32)
+
+
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     """The files of all kinds of pages."""
@@ -50,6 +59,7 @@ def paths(tmp_path_factory):
         "evil": (evil, {"images": its_images}),
         "dark": (dark_then_digit()[0], {"images": dark_then_digit()[1]}),
         "odd": ([*odd_spectra().values()], {}),
+        "three parts": (three_parts(), {"images": digits()[1][:1], "feature_mask": thirds()}),
     }
     made = {
         name: write_report(folder / f"{name}.html", results, **arguments)
@@ -265,6 +275,72 @@ def test_the_legend_names_each_kind_of_component_once(opened):
     assert page.locator(legend).all_inner_texts() == [*parts, "intermodulations"]
     assert opened("nine parts").locator(legend).all_inner_texts()[-1] == "intermodulations"
     assert opened("nine parts").locator(legend).count() == 2
+
+
+def test_the_pair_of_parts_is_chosen(opened):
+    page = opened("three parts")
+    heads = page.locator(".sortable thead th")
+    assert heads.nth(1).inner_text().strip() == "f2"
+    chosen_parts = page.locator(".pair-name")
+    assert chosen_parts.inner_text() == "1 and 2"
+    before = column(page, 3)
+    page.locator("select.parts").select_option(label="0 and 1")
+    assert heads.nth(1).inner_text().strip() == "f1"
+    assert chosen_parts.inner_text() == "0 and 1"
+    assert column(page, 3) != before
+    heads.nth(2).locator("button").click()
+    assert heads.nth(2).get_attribute("aria-sort") == "descending"
+
+
+REGION = """([x, y]) => [
+    ...document.querySelector(".regions").getContext("2d").getImageData(x, y, 1, 1).data
+]"""
+
+
+def test_parts_are_drawn_where_they_are(opened):
+    page = opened("three parts")
+    wait_until(page, lambda: page.evaluate(REGION, [5, 5])[3] == 255, seconds=10)
+    found = [tuple(page.evaluate(REGION, [5, y])) for y in (5, 80, 155)]
+    expected = [tuple(round(255 * level) for level in to_rgb(c)) for c in PART_COLORS[:3]]
+    assert [color[:3] for color in found] == expected
+
+
+def test_curves_of_a_long_design_show_a_second_at_a_time(opened):
+    page = opened("three parts")
+    assert "The curves show 1 s of the design at a time" in page.locator(".film").inner_text()
+    path = page.locator(".curves .curve").nth(2)
+    before = path.get_attribute("d")
+    assert before.count("L") < 130
+    page.locator(".moment").focus()
+    page.keyboard.press("End")
+    assert path.get_attribute("d") != before
+    assert "The curves show" not in opened("spectrum").locator(".film").inner_text()
+
+
+def test_a_narrow_table_says_that_it_scrolls(opened):
+    hint = opened("three parts", 390).locator(".hint")
+    hint.wait_for(state="visible")
+    wide = opened("three parts", 1280)
+    wide.wait_for_selector(".stem")
+    assert not wide.locator(".hint").is_visible()
+
+
+def test_mixed_rows_say_so_instead_of_a_number(opened):
+    page = opened("spectrum")
+    page.locator(".which").select_option(label="Mixed")
+    assert set(column(page, 5)) == {"mixed"}
+    page.locator(".sortable tbody tr").first.click()
+    assert "Neither AND nor OR" in page.locator(".together-caption").inner_text()
+
+
+def test_charts_keep_their_size_in_a_report_of_mne(opened):
+    page = opened("mne")
+    page.wait_for_selector(".ssvep .stem")
+    page.add_style_tag(content="svg { height: 60%; } p { font-weight: 300; }")
+    assert page.locator(".ssvep .chart.spectrum svg").first.bounding_box()["height"] >= 240
+    sign = page.locator(".ssvep .legend.marks .sign").first.bounding_box()
+    assert sign["width"] == pytest.approx(sign["height"])
+    assert 11 < sign["height"] < 15
 
 
 def test_the_contrast_response_is_read_by_arrow_keys(opened):

@@ -22,6 +22,7 @@ from pages import (
     several_layers,
     some_data,
     spectrum,
+    three_parts,
 )
 from torch.utils.data import DataLoader
 
@@ -108,7 +109,9 @@ def test_numbers_are_those_of_the_spectrum(tmp_path):
             shown = torch.tensor(result["examples"][image]["coefficient"][row])
             expected = pooled.coefficient(component)[image]
             torch.testing.assert_close(shown, expected, rtol=1e-3, atol=1e-6)
-    index = [v if v is not None else torch.nan for v in result["examples"][1]["and_or"]]
+    index = [
+        v if v is not None else torch.nan for v in result["examples"][1]["choices"][0]["and_or"]
+    ]
     torch.testing.assert_close(
         torch.tensor(index), pooled.and_or_index((0, 1))[1], rtol=1e-3, atol=1e-3, equal_nan=True
     )
@@ -127,14 +130,53 @@ def test_the_legend_has_one_entry_for_each_kind_of_line(tmp_path):
     }
 
 
-def test_the_share_of_what_parts_do_together_is_that_of_all_neurons_of_a_channel(tmp_path):
-    neurons = spectrum()
-    (result,) = data_of(page_of(neurons, tmp_path))["results"]
-    together = [c for c in neurons.components if c.is_intermodulation]
-    power = sum(neurons.power(c)[0].double().sum((1, 2)) for c in together)
-    expected = power / neurons.variance[0].double().sum((1, 2))
-    shown = torch.tensor(result["examples"][0]["together"], dtype=torch.double)
-    torch.testing.assert_close(shown, expected, rtol=1e-3, atol=1e-6)
+def test_the_legend_has_intermodulations_where_tags_share_harmonics(tmp_path):
+    network, images = digits()
+    design = TaggingDesign(frequencies=(5.0, 8.0))
+    result = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], design=design)
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    kinds = [component["kind"] for component in block["components"]]
+    assert kinds.count("intermodulations") > 2
+    assert len(set(kinds)) == 3
+
+
+def test_the_share_of_what_parts_do_together_is_that_of_the_mean_of_a_channel(tmp_path):
+    network, images = digits()
+    pooled = FrequencyTaggingAttribution(network, "layer3").spectrum(images[:1], pooling="channel")
+    expected = pooled.interaction((0, 1))[0]
+    for result in (spectrum(), pooled):
+        (block,) = data_of(page_of(result, tmp_path))["results"]
+        shown = torch.tensor(block["examples"][0]["together"])
+        # All but the components that were not read.
+        torch.testing.assert_close(shown, expected, rtol=0, atol=0.01)
+    assert expected.max() > 0.1
+
+
+def corners_spectrum(*functions):
+    """Neurons that respond to the contrasts of two parts by functions."""
+    design = TwoLevelDesign(2)
+    one, two = torch.as_tensor(design.contrasts).T
+    one, two = 2 * one - 1, 2 * two - 1
+    responses = torch.stack([f(one, two) for f in functions], 1)
+    return TaggedSpectrum.from_series(responses[:, None], design)
+
+
+def test_what_is_neither_and_nor_or_is_mixed(tmp_path):
+    result = corners_spectrum(
+        torch.minimum, torch.maximum, torch.add, lambda a, b: (a - b).abs(), lambda a, b: a - b,
+        lambda a, b: (a - 0.6 * b).clamp(min=0), lambda a, b: 0 * a,
+    )  # fmt: skip
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    (example,) = block["examples"]
+    assert example["choices"][0]["mixed"] == [0, 0, 0, 1, 1, 1, 0]
+    percent = {kind["name"]: kind["percent"] for kind in example["choices"][0]["kinds"]}
+    assert sum(percent.values()) == pytest.approx(100, abs=0.1)
+    for name, n in {
+        "mixed: raised and lowered": 3,
+        "no response": 1,
+        "OR-like: below -0.5": 1,
+    }.items():
+        assert percent[name] == pytest.approx(100 * n / 7, abs=0.01)
 
 
 def test_neurons_pool_to_the_spectrum_of_channels():
@@ -284,6 +326,96 @@ def test_recordings_are_shown_as_the_mean_over_trials(tmp_path):
     row = [c["label"] for c in block["components"]].index("f1")
     shown = block["examples"][0]["amplitude"][row]
     assert shown == pytest.approx(expected.tolist(), rel=1e-3)
+    # A delay would turn an AND into an OR.
+    assert not block["curves"] + block["examples"][0]["pairs"]
+    assert "and_or" not in [column["key"] for column in block["columns"]]
+
+
+def test_the_pair_that_does_most_together_comes_first(tmp_path):
+    result = three_parts()
+    (block,) = data_of(page_of(result, tmp_path))["results"]
+    assert [choice["parts"] for choice in block["choices"]] == [[1, 2], [0, 1], [0, 2]]
+    labels = [column["label"] for column in block["choices"][0]["columns"]]
+    assert labels[:2] == ["f2", "f3"]
+    assert labels[2] in ("f2 + f3", "f3 - f2")
+    for choice, found in zip(block["choices"], block["examples"][0]["choices"], strict=True):
+        shown = [torch.nan if value is None else value for value in found["and_or"]]
+        expected = result.and_or_index(choice["parts"])[0]
+        torch.testing.assert_close(
+            torch.tensor(shown), expected.float(), rtol=1e-3, atol=1e-3, equal_nan=True
+        )
+
+
+def test_the_finding_names_the_channel_that_combines_most(tmp_path):
+    page = Page(page_of(three_parts(), tmp_path))
+    (finding,) = [li["text"] for li in page.all("li") if li.get("class") == "finding"]
+    energy = three_parts().reduce("intermodulations", "amplitude", "energy")[0]
+    assert f"neuron {energy.argmax()} responds most at all intermodulations together" in finding
+    assert "parts 1 and 2" in finding
+    silent = TaggedSpectrum.from_series(torch.ones(240, 1, 2), TaggingDesign())
+    assert "No neuron responds at intermodulations" in page_of(silent, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("caught", "said"),
+    [
+        (None, "none were handed over"),
+        ([], "The run gave no warnings"),
+        (["careful"], "Handed over with the results"),
+    ],
+)
+def test_no_warnings_are_told_from_unknown_ones(caught, said, tmp_path):
+    words = Page(page_of(spectrum(), tmp_path, caught=caught)).all("main")[0]["text"]
+    everything = (
+        "none were handed over",
+        "The run gave no warnings",
+        "Handed over with the results",
+    )
+    assert [text for text in everything if text in words] == [
+        text for text in everything if text == said
+    ]
+
+
+def test_warnings_that_were_handed_over_are_not_repeated(tmp_path):
+    network, images = digits()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        design = TaggingDesign(frequencies=(6.0, 12.0))
+        colliding = FrequencyTaggingAttribution(network, "fc").spectrum(images[:1], design=design)
+    page = Page(page_of(colliding, tmp_path, caught=caught))
+    texts = [item["text"] for item in page.all("li")]
+    assert len(caught) > 0
+    for message in {str(warning.message) for warning in caught}:
+        assert sum(message in text for text in texts) == 1
+
+
+def test_images_have_the_names_that_were_given(tmp_path):
+    images = digits()[1]
+    page = Page(page_of(spectrum(2), tmp_path, images=images, image_names=["three", EVIL]))
+    options = [option["text"] for option in page.all("option")]
+    assert {"three", EVIL} <= set(options)
+    assert "for image three" in page.all("header")[0]["text"]
+    assert f"Images: three, {EVIL}" in page.all("header")[0]["text"]
+
+
+def test_an_snr_above_one_is_not_called_a_component(tmp_path):
+    words = Page(page_of(spectrum(), tmp_path)).all("main")[0]["text"]
+    assert "a component is there" not in words
+    assert "an alias of higher order" in words
+    assert "off by a fifth" in words
+    assert "mostly at their border" in words
+
+
+@pytest.mark.parametrize("n_trials", [1, 2])
+def test_trials_are_counted_where_there_are_several(n_trials, tmp_path):
+    design = TaggingDesign()
+    info = mne.create_info(["Oz"], 120, "eeg", verbose="error")
+    volts = 1e-6 * torch.as_tensor(design.contrasts).T[None, :1].repeat(n_trials, 1, 1)
+    recording = TaggedSpectrum.from_mne(mne.EpochsArray(volts, info, verbose="error"), design)
+    words = Page(page_of(recording, tmp_path)).all("main")[0]["text"]
+    assert ("the mean over 2 trials" in words) == (n_trials == 2)
+    assert "1 trials" not in words
+    assert "AND" not in words
 
 
 def test_a_section_goes_into_a_report_of_mne(tmp_path):
@@ -330,6 +462,8 @@ def test_scores_show_what_is_important(tmp_path):
         ({"facts": ["seed"]}, "`facts` to be a mapping"),
         ({"caught": "careful"}, "`caught` to be a list of warnings"),
         ({"title": 3}, "`title` to be a text"),
+        ({"image_names": ["a", "b"]}, "`image_names` to be 1 text, one for each image"),
+        ({"image_names": "a"}, "`image_names` to be a list with the name of each image"),
         ({"results": []}, "`results` to hold at least one result"),
         ({"results": torch.rand(3)}, "`results` to be spectra, scores or circuits"),
     ],

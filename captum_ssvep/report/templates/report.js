@@ -78,8 +78,13 @@
     };
   }
 
+  // The style of a page around, such as that of MNE's reports, must not change the height.
+  function sized(width, height, attributes = {}) {
+    return { width, height, viewBox: `0 0 ${width} ${height}`, style: `height: ${height}px`, ...attributes };
+  }
+
   function frame(width, height, left, attributes) {
-    const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, ...attributes });
+    const svg = draw("svg", sized(width, height, attributes));
     return { svg, left, right: width - 12, top: 28, bottom: height - 40 };
   }
 
@@ -152,7 +157,7 @@
     }
   }
 
-  function startFilm(element, film, screen) {
+  function startFilm(element, film, screen, colors) {
     const canvas = element.querySelector("canvas");
     const button = element.querySelector(".play");
     const slider = element.querySelector(".moment");
@@ -205,21 +210,56 @@
     }).observe(canvas);
     const still = matchMedia("(prefers-reduced-motion: reduce)");
     still.addEventListener("change", () => setPlaying(!still.matches));
-    screen.changed = () => showMoment(moment);
+    const regions = element.querySelector(".regions");
+    screen.changed = () => {
+      showMoment(moment);
+      if (regions) drawRegions(regions, film, screen, colors);
+    };
+    if (regions) drawRegions(regions, film, screen, colors);
     showMoment(0);
     setPlaying(!still.matches);
   }
 
-  // The contrast of each part over time; returns what moves the mark of the moment.
+  // Where the parts are, in their colors, with their numbers.
+  async function drawRegions(canvas, film, screen, colors) {
+    const parts = (await screen.ready(screen.example ?? 0))[2];
+    const { width, height } = canvas;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const picture = context.createImageData(width, height);
+    const pixelsOf = new Map();
+    for (let at = 0; at < width * height; at++) {
+      const x = at % width, y = Math.floor(at / width);
+      const from = Math.floor((y * film.height) / height) * film.width + Math.floor((x * film.width) / width);
+      const part = parts[4 * from];
+      const isTagged = part < film.parts.length;
+      picture.data.set([...(isTagged ? colors[part % 8] : [128, 128, 128]), isTagged ? 255 : 60], 4 * at);
+      if (!isTagged) continue;
+      if (!pixelsOf.has(part)) pixelsOf.set(part, []);
+      pixelsOf.get(part).push([x, y]);
+    }
+    context.putImageData(picture, 0, 0);
+    Object.assign(context, { font: "600 20px sans-serif", textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: "#000a", fillStyle: "#fff" });
+    for (const [part, pixels] of pixelsOf) {
+      if (pixels.length < 500) continue;  // no room for a number
+      const [meanX, meanY] = [0, 1].map((axis) => pixels.reduce((sum, pixel) => sum + pixel[axis], 0) / pixels.length);
+      const away = ([x, y]) => (x - meanX) ** 2 + (y - meanY) ** 2;
+      // The middle of a region may lie outside of it.
+      const [x, y] = pixels.reduce((best, pixel) => (away(pixel) < away(best) ? pixel : best));
+      context.strokeText(part, x, y);
+      context.fillText(part, x, y);
+    }
+  }
+
+  // The contrast of each part over time, a window at a time; returns what moves the mark of the moment.
   function drawCurves(element, film) {
-    let line = null, last = 0;
+    let line = null, last = 0, first = 0;
     const moments = film.contrasts.length;
     const height = 96;
     const place = film.slowing === null
       ? (width, at) => ((Math.floor(at) + 0.5) / moments) * width
-      : (width, at) => 2 + (at / Math.max(1, moments - 1)) * (width - 4);
-    atEveryWidth(element, (width) => {
-      const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}` });
+      : (width, at) => 2 + (Math.min(1, (at - first) / Math.max(1, film.window - 1))) * (width - 4);
+    const redraw = atEveryWidth(element, (width) => {
+      const svg = draw("svg", sized(width, height));
       const [low, high] = film.range;
       const y = (contrast) => 6 + (1 - (contrast - low) / (high - low)) * (height - 12);
       if (film.slowing === null) drawFrames(svg, film, width, height);
@@ -228,7 +268,7 @@
           svg.append(draw("line", { class: "axis", x1: 0, x2: width, y1: y(contrast), y2: y(contrast) }));
         }
         for (let part = 0; part < Math.min(film.parts.length, 8); part++) {
-          const points = film.contrasts.map((contrasts, at) => `${place(width, at).toFixed(1)} ${y(contrasts[part]).toFixed(1)}`);
+          const points = film.contrasts.slice(first, first + film.window).map((contrasts, i) => `${place(width, first + i).toFixed(1)} ${y(contrasts[part]).toFixed(1)}`);
           svg.append(draw("path", { class: "curve", style: color(part), d: `M${points.join("L")}` }));
         }
       }
@@ -239,6 +279,12 @@
     });
     function move(at) {
       last = at;
+      const begin = Math.floor(Math.min(at, moments - 1) / film.window) * film.window;
+      if (begin !== first) {
+        first = begin;
+        redraw();
+        return;
+      }
       const x = place(element.clientWidth, Math.min(at, moments - 1));
       line?.setAttribute("x1", x);
       line?.setAttribute("x2", x);
@@ -473,8 +519,11 @@
       }
     }
     element.replaceChildren(grid);
-    const index = example.and_or[row];
-    caption.textContent = `AND/OR index ${index === null ? "undefined" : written(index, "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean responses (${block.unit}).`;
+    const [{ and_or: { [row]: index }, mixed: { [row]: isMixed } }] = example.choices;
+    const verdict = isMixed
+      ? "Neither AND nor OR: more contrast raises the response in places and lowers it in others; AND/OR index"
+      : "AND/OR index";
+    caption.textContent = `${verdict} ${index === null ? "undefined" : written(index, "index")}, interaction effect ${written(pair.effect[row])}. Numbers are mean responses (${block.unit}).`;
   }
 
   function drawMatrix(element, caption, example, row) {
@@ -520,17 +569,21 @@
       ["Need both (AND)", (value) => value >= 0.1],
       ["Need either (OR)", (value) => value !== null && value <= -0.1],
       ["Add them up", (value) => value !== null && Math.abs(value) < 0.1],
+      ["Mixed", (value, isMixed) => isMixed],
     ],
     important: [["Important", (value) => value === 1]],
   };
 
   function explore(section, block, film, screen) {
     const find = (selector) => section.querySelector(selector);
-    const state = { row: 0, sort: null, falls: true, shown: ROWS_AT_ONCE, example: 0, rows: [], filter: null };
-    const columns = [
+    const state = { row: 0, sort: null, falls: true, shown: ROWS_AT_ONCE, example: 0, rows: [], filter: null, pair: 0 };
+    const columnsOfPair = () => [
       ...(block.groups && block.group_names.length > 1 ? [{ key: "group", label: "Layer", hint: "Layer", format: "word" }] : []),
-      ...block.columns,
+      ...(block.choices.length > 1
+        ? [...block.choices[state.pair].columns, ...block.columns.filter(({ mark }) => mark === undefined)]
+        : block.columns),
     ];
+    let columns = columnsOfPair();
     const example = () => block.examples[state.example];
     const value = (column, row) => {
       if (column.key === "group") return block.groups[row];
@@ -540,8 +593,11 @@
         const found = (of.statistic ?? of.amplitude)?.[place][row] ?? Math.abs(of.coefficient[place][row]);
         return found > (of.floor ?? -Infinity) ? found : null;  // nothing below rounding
       }
+      if (column.key === "and_or") return isMixed(row) ? null : ofPair().and_or[row];
       return example()[column.key]?.[row] ?? null;
     };
+    const ofPair = () => example().choices[state.pair];
+    const isMixed = (row) => ofPair()?.mixed[row] === 1;
     const numeric = block.names.every((name) => /^\d+$/.test(name));
     const nameOf = (row) => (numeric ? Number(block.names[row]) : block.names[row]);
 
@@ -558,15 +614,23 @@
       state.sort = place;
       fillTable();
     };
-    const titles = [{ label: block.row_kind[0].toUpperCase() + block.row_kind.slice(1), hint: "Index" }, ...columns];
-    titles.forEach(({ label, hint, mark, format }, i) => {
-      const button = make("button", { type: "button", title: hint }, ...(mark ? [markOf(mark), " "] : []), label);
-      button.addEventListener("click", () => sortBy(i ? i - 1 : null));
-      head.append(make("th", { scope: "col", class: format === "word" ? "word" : null }, button));
-    });
+    function fillHead() {
+      const titles = [{ label: block.row_kind[0].toUpperCase() + block.row_kind.slice(1), hint: "Index" }, ...columns];
+      head.replaceChildren(...titles.map(({ label, hint, mark, format }, i) => {
+        const button = make("button", { type: "button", title: hint }, ...(mark ? [markOf(mark), " "] : []), label);
+        button.addEventListener("click", () => sortBy(i ? i - 1 : null));
+        return make("th", { scope: "col", class: format === "word" ? "word" : null }, button);
+      }));
+    }
+    fillHead();
     find(".sortable thead").append(head);
     if (columns.length > 5) find(".explorer").classList.add("broad");
     find(".explorer").classList.toggle("short", block.names.length <= 12);
+
+    const scroll = find(".rows");
+    new ResizeObserver(() => {
+      find(".hint").hidden = scroll.scrollWidth <= scroll.clientWidth;
+    }).observe(find(".sortable"));
 
     const body = find(".sortable tbody");
     function fillTable() {
@@ -597,7 +661,8 @@
         if (column.key === "group") return make("td", { class: "word", title: block.group_names[found] }, block.group_names[found]);
         const isBar = column.mark !== undefined;
         const style = isBar ? `--bar: var(--mark-${column.mark}); --width: ${(Math.abs(found ?? 0) / largest[i] * 0.9).toFixed(3)}` : null;
-        return make("td", { class: isBar ? "bar-cell" : "", style }, written(found, column.format));
+        const words = column.key === "and_or" && isMixed(row) ? "mixed" : written(found, column.format);
+        return make("td", { class: isBar ? "bar-cell" : "", style }, words);
       });
       const line = make("tr", { "data-row": row, "aria-current": row === state.row ? "true" : null }, make("th", { scope: "row" }, button), ...cells);
       return line;
@@ -622,7 +687,7 @@
 
     const which = find(".which");
     which.append(make("option", { value: "" }, "All"));
-    const filters = columns.flatMap((column) => (CHOICES[column.key] ?? []).map(([label, passes]) => [label, (row) => passes(value(column, row))]));
+    const filters = columns.flatMap((column) => (CHOICES[column.key] ?? []).map(([label, passes]) => [label, (row) => passes(value(column, row), isMixed(row))]));
     filters.forEach(([label], i) => which.append(make("option", { value: i }, label)));
     which.parentElement.hidden = !filters.length;
     which.addEventListener("change", () => {
@@ -671,7 +736,7 @@
         const show = (picture, largest) => {
           over.src = picture;
           over.hidden = !largest;
-          element.querySelector(".largest").textContent = largest ? `up to ${written(largest)}` : "no response";
+          element.querySelector(".largest").textContent = largest ? `up to ${written(largest)} (${block.unit})` : "no response";
         };
         if (showsOne()) {
           const { picture, largest } = mapOfChannel(block.maps.channels, place, state.example, block.examples.length, state.row, block.names.length, block.components[block.maps.components[place]].mark);
@@ -691,11 +756,19 @@
       choose(state.row);
       showKinds();
     });
+    find(".parts")?.addEventListener("change", (event) => {
+      state.pair = Number(event.target.value);
+      columns = columnsOfPair();
+      fillHead();
+      fillTable();
+      find(".pair-name").textContent = block.choices[state.pair].parts.join(" and ");
+      showKinds();
+    });
     const kindsElement = find("[data-kinds]");
     function showKinds() {
       if (!kindsElement) return;
       kindsElement.replaceChildren();
-      drawKinds(kindsElement, [{ layer: "", kinds: example().kinds }]);
+      drawKinds(kindsElement, [{ layer: "", kinds: ofPair().kinds }]);
     }
     showKinds();
     const ofLayers = find("[data-kinds-of-layers]");
@@ -806,7 +879,7 @@
     const screens = films.map((film) => new Screen(film));
     root.querySelectorAll("[data-film]").forEach((element) => {
       const number = Number(element.dataset.film);
-      startFilm(element, films[number], screens[number]);
+      startFilm(element, films[number], screens[number], colors);
     });
     root.querySelectorAll("[data-result]").forEach((section) => {
       const block = results[Number(section.dataset.result)];
