@@ -52,7 +52,7 @@ def write_page(
     path.parent.mkdir(parents=True, exist_ok=True)
     examples = [example for example, _ in found]
     first = examples[0]
-    names = ", ".join(example.name for example in examples)
+    names = [example.name for example in examples]
     layers = [spectrum.layer for spectrum in found[0][1]]
     where = layers[0] if len(layers) == 1 else count(len(layers), "layer")
     write_report(
@@ -63,9 +63,10 @@ def write_page(
         baselines=first.baselines,
         mean=first.mean,
         std=first.std,
-        title=f"{names}: {where} of {facts['network']}",
-        facts={"images": names, **facts},
+        title=f"{', '.join(names)}: {where} of {facts['network']}",
+        facts=facts,
         caught=caught,
+        image_names=names,
     )
 
 

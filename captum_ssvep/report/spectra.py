@@ -16,8 +16,8 @@ from torch import Tensor
 from .._checks import count
 from ..design import Component, Design, TwoLevelDesign
 from ..model.channels import channel_maps
-from ..scores.significance import SNR_THRESHOLDS
 from ..spectrum.corners import corner_tables
+from ..spectrum.statistics import snr_threshold
 from ..spectrum.tagged import TaggedSpectrum
 from ..visualization.interactions import AND_OR_KINDS, and_or_shares, signed_color
 from ..visualization.spectra import kind_of
@@ -94,7 +94,7 @@ def spectrum_data(
             },
             {"key": "snr", "label": _snr_label(spectrum), "signed": False, "decibels": True},
         ],
-        "threshold": SNR_THRESHOLDS[0.05] if spectrum.n_neighbors else 1.0,
+        "threshold": round(snr_threshold(spectrum.n_neighbors), 2) if spectrum.n_neighbors else 1.0,
         "curves": [part_name(part, design) for part in with_curves],
         "unit": spectrum.unit or "activation",
         "in_time": design.in_time,
