@@ -237,7 +237,7 @@ def test_what_may_surprise_is_said_in_a_line(tmp_path, capsys, small):
     assert main([*small, "--layer", "2", "--mask", str(tmp_path / "mask.npy")]) == 0
     assert capsys.readouterr().err.startswith("captum-ssvep: One part flickers")
     assert main([*small, "--layer", "2", "--frequencies", "59", "59.5"]) == 0
-    assert "f1 + f2 = 118.5 Hz lies above half" in capsys.readouterr().err
+    assert "f1 + f2 = 118.5 Hz, seen at 1.5 Hz: it lies above half" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])

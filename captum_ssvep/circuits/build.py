@@ -70,7 +70,6 @@ def build_circuit(
 ) -> Circuit: ...
 
 
-@warning_once()
 def build_circuit(
     model: nn.Module,
     target: Target | list[Any],
@@ -147,30 +146,31 @@ def build_circuit(
     if n_groups is not None:
         integer(n_groups, "n_groups")
     loader = as_loader(data, batch_size, num_workers)
-    if n_patches:
-        validate_for_patches(data, scales, loader)
-    _validate_order(model, names, loader)
-    options: dict[str, Any] = {
-        "batch_size": batch_size,
-        "num_workers": num_workers,
-        "channel_dim": channel_dim,
-        "show_progress": show_progress,
-    }
-    drafts = [Circuit(target, names, (), ()) for target in targets]
-    moments = channel_moments(model, names, loader, channel_dim)
-    for layer in names:
-        core = core_neurons(
-            model, [*targets], layer, data, method=method, baseline=baseline, **options
-        )
-        chosen = [_relevant(core, place, budget) for place in range(len(drafts))]
-        groups = neuron_groups(model, layer, data, n_groups=n_groups, **options).members
-        drafts = [
-            replace(draft, nodes=draft.nodes + _nodes(layer, channels, groups, moments[layer]))
-            for draft, channels in zip(drafts, chosen, strict=True)
-        ]
-    drafts = with_edges(model, drafts, loader, baseline, channel_dim, show_progress)
-    if n_patches:
-        drafts = _with_patches(model, drafts, data, n_patches, scales, options)
+    with warning_once():
+        if n_patches:
+            validate_for_patches(data, scales, loader)
+        _validate_order(model, names, loader)
+        options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "num_workers": num_workers,
+            "channel_dim": channel_dim,
+            "show_progress": show_progress,
+        }
+        drafts = [Circuit(target, names, (), ()) for target in targets]
+        moments = channel_moments(model, names, loader, channel_dim)
+        for layer in names:
+            core = core_neurons(
+                model, [*targets], layer, data, method=method, baseline=baseline, **options
+            )
+            chosen = [_relevant(core, place, budget) for place in range(len(drafts))]
+            groups = neuron_groups(model, layer, data, n_groups=n_groups, **options).members
+            drafts = [
+                replace(draft, nodes=draft.nodes + _nodes(layer, channels, groups, moments[layer]))
+                for draft, channels in zip(drafts, chosen, strict=True)
+            ]
+        drafts = with_edges(model, drafts, loader, baseline, channel_dim, show_progress)
+        if n_patches:
+            drafts = _with_patches(model, drafts, data, n_patches, scales, options)
     return drafts if isinstance(target, list) else drafts[0]
 
 

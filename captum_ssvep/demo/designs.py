@@ -82,11 +82,10 @@ def _tell_of_folding(design: Design) -> None:
         frequency = design.frequency(component)
         is_sum = set(component) <= {0, 1}
         if is_sum and frequency is not None and 2 * frequency > design.sampling_rate:
-            read_at = design.bin(component) * design.sampling_rate / design.n_frames
             warn_user(
-                f"{design.title(component)} lies above half of the {design.sampling_rate:g} frames "
-                f"in a second and is read at {read_at:g} Hz, to which it folds; tags below "
-                f"{design.sampling_rate / 4:g} Hz avoid that"
+                f"{design.title(component)}: it lies above half of the {design.sampling_rate:g} "
+                f"frames in a second and folds; tags below {design.sampling_rate / 4:g} Hz avoid "
+                "that"
             )
             return
 

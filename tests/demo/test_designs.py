@@ -41,12 +41,12 @@ def test_a_file_needs_no_more_than_tags_and_is_warned_about(tmp_path):
     with pytest.warns(UserWarning, match="second harmonic"):
         design_of(str(path), None, 2)
     path.write_text('{"frequencies": [20, 27], "sampling_rate": 60, "n_frames": 600}')
-    with pytest.warns(UserWarning, match=r"f1 \+ f2 = 47 Hz .* is read at 13 Hz"):
+    with pytest.warns(UserWarning, match=r"f1 \+ f2 = 47 Hz, seen at 13 Hz: it lies above"):
         design_of(str(path), None, 2)
 
 
 def test_a_sum_of_tags_that_folds_is_told():
-    with pytest.warns(UserWarning, match=r"f1 \+ f2 = 118.5 Hz .* read at 1.5 Hz.* below 30 Hz"):
+    with pytest.warns(UserWarning, match=r"f1 \+ f2 = 118.5 Hz, seen at 1.5 Hz: .* below 30 Hz"):
         design_of(None, [59, 59.5], 2)
 
 
