@@ -151,7 +151,7 @@ def attributes_of(model):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Equal frames:UserWarning", "ignore:The model is in train")
+@pytest.mark.filterwarnings("ignore:Equal frames:UserWarning", "ignore:The module '1' is in train")
 @pytest.mark.parametrize("stateful", [Leaky, TrainsItself, CountsCalls])
 @pytest.mark.parametrize("around", [FrequencyTaggingAttribution, FrequencyTunnel])
 def test_a_tagged_model_keeps_its_attributes(stateful, around):
