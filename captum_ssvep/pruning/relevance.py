@@ -51,7 +51,7 @@ def score_for_pruning(
     filter is silent. Signs must not cancel over images: a filter that helps one and harms another
     matters to both. Unlike that of the loss, the gradient of the margin does not vanish for images
     that the network is sure about, and low contrasts show which filters it depends on when less
-    is there to see. The README tells what each of these is worth (``benchmarks/pruning.py``).
+    is there to see. ``benchmarks/pruning.py`` prints what each of these is worth.
 
     To score again what is left of a network, call it within `pruned`: silent filters score 0.
 

@@ -22,8 +22,8 @@ class FrequencyTaggingImportance:
     removed; score the first convolutions of its blocks alone.
 
     Layers that the pruner ignores keep their filters, whatever their scores: compare the number of
-    parameters before and after. Torch-Pruning rounds down to whole filters, `masks_of` to the
-    nearest number.
+    parameters before and after. Torch-Pruning rounds down the number of filters that stay,
+    `masks_of` what goes to the nearest number.
 
     Equal scores go in the order of layers and filters, since Torch-Pruning would remove all of
     them. Scores hold for the network that was scored: before a second step, score what is left.

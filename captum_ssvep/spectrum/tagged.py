@@ -412,8 +412,7 @@ class TaggedSpectrum:
         This is the response averaged over the contrasts of all other parts, as in
         `contrast_response`. On a two-level design it is the mean over the frames of each corner.
         From components to some order, kinks of the response are rounded off: interaction effects of
-        a real network come out wrong by a tenth to a half, more for contrasts from 0 to 1 than from
-        0.5 to 1 (see the README).
+        a real network come out somewhat wrong, more for contrasts from 0 to 1 than from 0.5 to 1.
 
         Args:
             parts (sequence of int): Two parts.
