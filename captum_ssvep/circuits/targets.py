@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .._checks import instance, integer, shown
+from ..stimulus.frames import INTEGER_DTYPES
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class Channel:
 # A class, read by its margin; a channel of a layer; a function of what the model returns, `(N,)`.
 Target = int | Channel | tuple[str, int] | Callable[[Any], Tensor]
 ParsedTarget = int | Channel | Callable[[Any], Tensor]
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def as_targets(target: Any, name: str = "target") -> tuple[ParsedTarget, ...]:
@@ -51,6 +50,7 @@ def as_targets(target: Any, name: str = "target") -> tuple[ParsedTarget, ...]:
 
     Examples::
 
+        >>> import torch
         >>> as_targets(("layer3", 5))
         (Channel(layer='layer3', channel=5),)
         >>> as_targets([0, torch.tensor(1)])
@@ -95,7 +95,7 @@ def _as_target(item: Any, name: str) -> ParsedTarget:
         return Channel(item[0], integer(item[1], name, at_least=0))
     if callable(item) and not isinstance(item, type):
         return item  # type: ignore[no-any-return]
-    if isinstance(item, Tensor) and item.dtype in INTEGERS and not item.dim():
+    if isinstance(item, Tensor) and item.dtype in INTEGER_DTYPES and not item.dim():
         item = item.item()  # a label of a data set
     if isinstance(item, bool) or not hasattr(type(item), "__index__") or hasattr(item, "dim"):
         raise TypeError(

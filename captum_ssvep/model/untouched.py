@@ -32,21 +32,28 @@ class Trace:
     def in_train_mode(self) -> bool:
         """Whether a module of the model ran in train mode."""
         ran = self.ran if self.parts is None else self.ran & self.parts
-        # Only modules without children: a wrapper such as DataParallel starts in train mode.
-        return any(module.training for module in ran if not list(module.children()))
+        return any(map(_trains, ran))
 
     def what_trains(self) -> str:
         """What is in train mode, in words: some modules of the model, or all of it."""
         names = [
             repr(name)
             for name, module in (() if self._model is None else self._model.named_modules())
-            if module in self.ran and module.training and not list(module.children())
+            if module in self.ran and _trains(module)
         ]
         if self._model is None or self._model.training or not names:
             return "The model is"
         rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
         listed = ", ".join(names[:3]) + rest
         return f"The module {listed} is" if len(names) == 1 else f"The modules {listed} are"
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether a module is in train mode and has no children.
+
+    A wrapper such as DataParallel starts in train mode, whatever it wraps.
+    """
+    return module.training and not list(module.children())
 
 
 @contextmanager
