@@ -10,13 +10,11 @@ from typing import Any
 import torch
 
 from .._checks import count
+from ..report import write_report
 from ..spectrum.tagged import TaggedSpectrum
 from .examples import Example
 from .folders import nearest_folder
 from .printing import in_options
-
-# So many images are on a page, which would be large and slow with more.
-MOST_EXAMPLES = 4
 
 
 def refuse_unwritable(path: Path) -> None:
@@ -47,8 +45,6 @@ def write_page(
         facts (mapping): What else readers should know; its ``"network"`` is in the title.
         caught (sequence of str): Warnings that came up.
     """
-    from ..report import write_report
-
     path.parent.mkdir(parents=True, exist_ok=True)
     examples = [example for example, _ in found]
     first = examples[0]

@@ -12,10 +12,10 @@ from tqdm.auto import tqdm
 
 from ..attr.tagging import FrequencyTaggingAttribution
 from ..design import Design
+from ..report.spectra import MOST_EXAMPLES
 from ..spectrum.tagged import TaggedSpectrum
 from .examples import Example
 from .networks import told
-from .pages import MOST_EXAMPLES
 from .printing import say
 from .tables import shown_components, strongest_channels, write_table
 from .written import write_layer, write_stimulus
